@@ -1,0 +1,187 @@
+"""How a check says what it found. Messages go to the student: no label, no threshold, no expected value in them.
+
+The exact figures go to the staff's edition through ``staff``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from grader import rubric
+from grader.checks.marks import CheckFailed, NotAssessable, current
+from grader.records import Threshold
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def fail(found: str, *, expected: str = "", hint: str = "", staff: str = "") -> NoReturn:
+    """End the check as FAILED, with no points."""
+    raise CheckFailed(found, expected=expected, hint=hint, staff=staff)
+
+
+def require(condition: bool, found: str, *, expected: str = "", hint: str = "", staff: str = "") -> None:
+    """`fail` unless the condition holds."""
+    if not condition:
+        fail(found, expected=expected, hint=hint, staff=staff)
+
+
+def not_assessable(why: str) -> NoReturn:
+    """End the check as SKIPPED: it cannot be decided here, and leaves the maximum."""
+    raise NotAssessable(why)
+
+
+def award(fraction: float, *, found: str = "", expected: str = "", hint: str = "", staff: str = "") -> None:
+    """Give this share (0 to 1) of the check's points. Called again, the smallest share counts."""
+    record = current()
+    fraction = min(1.0, max(0.0, float(fraction)))
+    if record.fraction is None or fraction <= record.fraction:
+        record.fraction = fraction
+        record.found, record.expected, record.hint = found, expected, hint or record.hint
+    if staff:
+        record.staff.append(staff)
+
+
+class Parts:
+    """Partial credit in named parts: each has a weight, and the check earns the share of the weights that hold.
+
+    parts = Parts()
+    parts.add("rows sum to 1", ok, weight=2, hint="…")
+    parts.award()
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[str, bool, float, str]] = []
+
+    def add(self, name: str, holds: bool, *, weight: float = 1.0, hint: str = "") -> bool:
+        """Record one part; returns ``holds``."""
+        self._parts.append((name, bool(holds), weight, hint))
+        return bool(holds)
+
+    def award(self, *, expected: str = "") -> None:
+        """Award the share of the parts that hold, naming those that do not."""
+        total = sum(weight for _, _, weight, _ in self._parts)
+        held = sum(weight for _, holds, weight, _ in self._parts if holds)
+        missing = [name for name, holds, _, _ in self._parts if not holds]
+        hints = [hint for _, holds, _, hint in self._parts if hint and not holds]
+        found = "all parts hold" if not missing else "not: " + "; ".join(missing)
+        award(held / total if total else 0.0, found=found, expected=expected, hint=" ".join(dict.fromkeys(hints)))
+
+
+def as_array(answer: Any, shape: tuple[int | None, ...] | None = None, what: str = "the answer") -> Floats:
+    """The answer as float64, of that shape (None: any size). Fails the check for anything else, NaN and Inf included."""
+    if isinstance(answer, bool | int | float):
+        answer = np.asarray(answer, dtype=np.float64)
+    if isinstance(answer, list | tuple):
+        answer = _stack(answer, what)
+    if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "biuf":
+        fail(f"{what} is {_name(answer)}", expected="an array of numbers")
+    if shape is not None and not _matches(answer.shape, shape):
+        wanted = "(" + ", ".join("n" if side is None else str(side) for side in shape) + ")"
+        fail(f"{what} has shape {tuple(answer.shape)}", expected=f"shape {wanted}")
+    values = answer.astype(np.float64)
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        fail(
+            f"{bad} of {values.size} numbers in {what} are NaN or infinite",
+            expected="finite numbers",
+            hint="NaN usually comes from a learning rate that is too high, a division by zero or log(0).",
+        )
+    return values
+
+
+def _stack(answer: Any, what: str) -> Any:
+    try:
+        return np.asarray([np.asarray(item, dtype=np.float64) for item in answer], dtype=np.float64)
+    except (TypeError, ValueError):
+        fail(f"{what} is a {type(answer).__name__} of things that are not numbers of one shape")
+
+
+def _matches(have: tuple[int, ...], want: tuple[int | None, ...]) -> bool:
+    return len(have) == len(want) and all(w is None or h == w for h, w in zip(have, want, strict=True))
+
+
+def _name(answer: Any) -> str:
+    if answer is None:
+        return "None"
+    if isinstance(answer, np.ndarray):
+        return f"an array of dtype {answer.dtype}"
+    return f"a {type(answer).__name__}"
+
+
+def assert_probabilities(answer: Any, rows: int, classes: int) -> Floats:
+    """Each of ``rows`` rows is a probability vector over ``classes``: finite, within [0, 1], sums to 1 within 1e-3."""
+    values = as_array(answer, (rows, classes), "the predictions")
+    outside = int(((values < -1e-6) | (values > 1 + 1e-6)).any(axis=1).sum())
+    off = int((np.abs(values.sum(axis=1) - 1) > 1e-3).sum())
+    if outside or off:
+        fail(
+            f"{max(outside, off)} of {rows} rows are not probabilities",
+            expected="every row between 0 and 1 with sum 1",
+            hint="End the model with softmax, or wrap it: keras.Sequential([model, keras.layers.Softmax()]).",
+        )
+    return values
+
+
+def assert_accuracy(predictions: Any, labels: npt.NDArray[Any], threshold: Threshold, *, classes: int | None = None) -> float:
+    """Award credit for accuracy: class scores (n, k) or, with k = 1, one sigmoid or class per row. Returns the accuracy.
+
+    Credit is 0 at ``threshold.floor``, full at ``threshold.full``, linear between; a Wilson interval that reaches
+    the full mark gets the benefit of the doubt. Missing or extra rows fail the check.
+    """
+    values = as_array(predictions, None, "the predictions")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.shape[0:1] != (len(labels),) or values.ndim > 2:
+        fail(f"the predictions have shape {values.shape}", expected=f"one prediction for each of {len(labels)} rows")
+    if values.ndim == 2:
+        if classes is not None and values.shape[1] != classes:
+            fail(f"{values.shape[1]} scores in each row", expected=f"{classes} scores, one for each class")
+        chosen = values.argmax(axis=1)
+    else:
+        chosen = (values > 0.5).astype(int) if set(np.unique(labels)) <= {0, 1} else np.rint(values).astype(int)
+    correct = int((chosen == labels).sum())
+    credit = rubric.accuracy_credit(correct, len(labels), threshold)
+    award(
+        credit.fraction,
+        found=f"{credit.value:.1%} of the held-out examples are right ({correct:,} of {len(labels):,})",
+        expected="what a correct solution reaches (see the handout)",
+        staff=f"floor {threshold.floor:g}, full {threshold.full:g}, 95 % interval {credit.lo:.4f} to {credit.hi:.4f}"
+        + (", benefit of the doubt" if credit.doubt else ""),
+    )
+    return credit.value
+
+
+def assert_error(predictions: Any, targets: npt.NDArray[Any], threshold: Threshold, *, unit: str = "") -> float:
+    """Award credit for a mean absolute error (smaller is better; bootstrap over rows). Returns the error."""
+    values = as_array(predictions, None, "the predictions").reshape(-1)
+    if len(values) != len(targets):
+        fail(f"{len(values)} predictions", expected=f"one for each of {len(targets)} rows")
+    credit = rubric.error_credit(values - np.asarray(targets, dtype=np.float64), threshold)
+    award(
+        credit.fraction,
+        found=f"mean absolute error {credit.value:.3f} {unit}".rstrip(),
+        expected="what a correct solution reaches (see the handout)",
+        staff=f"floor {threshold.floor:g}, full {threshold.full:g}, 95 % interval {credit.lo:.3f} to {credit.hi:.3f}"
+        + (", benefit of the doubt" if credit.doubt else ""),
+    )
+    return credit.value
+
+
+def assert_close(
+    answer: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-5, what: str = "the answer", hint: str = ""
+) -> None:
+    """The answer equals ``expected`` (exact shape, within the tolerances). The expected values are never shown."""
+    wanted = np.asarray(expected, dtype=np.float64)
+    values = as_array(answer, wanted.shape, what)
+    off = ~np.isclose(values, wanted, rtol=rtol, atol=atol)
+    if off.any():
+        worst = float(np.abs(values - wanted).max())
+        fail(
+            f"{int(off.sum())} of {wanted.size} numbers in {what} are wrong",
+            expected="the right values on hidden inputs",
+            hint=hint,
+            staff=f"largest difference {worst:.3g} (rtol {rtol:g}, atol {atol:g})",
+        )

@@ -1,0 +1,256 @@
+"""Run a suite: pytest on the lab's own files, with our fixtures, and nothing of pytest's that could look elsewhere.
+
+pytest runs in this trusted process. It is pointed at the lab's folder and told its rootdir; no configuration file is
+searched, no plugin autoloaded, no cache written. Suites are the course's own code; submissions are never collected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.checks.marks import CheckFailed, Current, Mark, NotAssessable, running
+from grader.checks.student import Bench, Student
+from grader.errors import LabError
+from grader.labs import CheckSpec, Lab
+from grader.records import CheckResult, Evidence, Flag, Outcome, Record, Threshold, Tier
+from grader.session import TapeMiss
+
+
+class Judged(Record):
+    """The outcomes of one suite, in the suite's order. ``missed``: a replay met a question that is not on the tape."""
+
+    results: tuple[CheckResult, ...]
+    flags: tuple[Flag, ...] = ()
+    missed: bool = False
+    seconds: float = 0.0
+
+
+def judge(
+    lab: Lab, bench: Bench, heldout: Any, tier: Tier, *, suite: str = "hidden_tests", specs: tuple[CheckSpec, ...] | None = None
+) -> Judged:
+    """Judge one run by one suite. Raises LabError when the suite itself cannot be run."""
+    start = time.perf_counter()
+    checks = lab.checks if specs is None else specs
+    plugin = _Plugin(lab, bench, heldout, tier, checks)
+    folder = lab.folder / suite
+    output = io.StringIO()
+    with _pytest_alone(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        code = pytest.main(_arguments(folder), plugins=[plugin])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or set(plugin.results) != {c.id for c in checks}:
+        raise LabError(_why(output.getvalue(), plugin.errors), where=str(folder), fix=f"run `grader verify {lab.id}`")
+    return Judged(
+        results=tuple(plugin.results[spec.id] for spec in checks),
+        flags=tuple(plugin.flags),
+        missed=plugin.missed,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _arguments(folder: Path) -> list[str]:
+    return [
+        str(folder),
+        *("-c", os.devnull, "--rootdir", str(folder), "--confcutdir", str(folder)),
+        *("-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:junitxml", "-p", "no:pastebin", "-p", "no:doctest"),
+        *("--import-mode=importlib", "--assert=plain", "--capture=no", "-q", "--tb=no", "--no-header", "--no-summary"),
+        *("-o", "python_files=test_*.py", "-W", "ignore"),
+    ]
+
+
+def _why(output: str, errors: list[str]) -> str:
+    lines = [line for line in (*errors, *output.splitlines()) if line.strip()]
+    return f"the suite cannot be run: {lines[0][:300] if lines else 'pytest collected nothing'}"
+
+
+@contextlib.contextmanager
+def _pytest_alone() -> Iterator[None]:
+    """No plugin of the environment, and no suite module left behind: another lab's file may have the same name."""
+    before = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"), os.environ.get("PYTEST_ADDOPTS")
+    modules = set(sys.modules)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    try:
+        yield
+    finally:
+        for name, value in zip(("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_ADDOPTS"), before, strict=True):
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules.get(name), "__file__", None) or ""
+            if "hidden_tests" in file or "public_tests" in file:
+                del sys.modules[name]
+
+
+class _Plugin:
+    """Fixtures, and the outcome of each check."""
+
+    def __init__(self, lab: Lab, bench: Bench, heldout: Any, tier: Tier, specs: tuple[CheckSpec, ...]) -> None:
+        self.lab, self.bench, self._heldout, self._tier = lab, bench, heldout, tier
+        self.specs = {spec.id: spec for spec in specs}
+        self.results: dict[str, CheckResult] = {}
+        self.flags: list[Flag] = []
+        self.errors: list[str] = []
+        self.missed = False
+
+    @pytest.fixture
+    def student(self) -> Student:
+        return Student(self.bench)
+
+    @pytest.fixture
+    def heldout(self) -> Any:
+        if self._heldout is None:
+            raise LabError(f"lab {self.lab.id} has no held-out data", where="lab.toml", fix="set data = …")
+        return self._heldout
+
+    @pytest.fixture
+    def tier(self) -> Tier:
+        return self._tier
+
+    @pytest.fixture
+    def threshold(self) -> Callable[[str], Threshold]:
+        return lambda name: self.lab.threshold(self._tier, name)
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.errors.append(str(report.longrepr).strip().splitlines()[-1])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(self, pyfuncitem: Any) -> Iterator[None]:
+        """Around each check: gather what it says, turn its end into an outcome. Never lets an exception out."""
+        mark: Mark | None = getattr(pyfuncitem.obj, "__grader_check__", None)
+        if mark is None or mark.id not in self.specs:
+            raise LabError(f"{pyfuncitem.name} is not a check", where=str(pyfuncitem.path), fix="decorate it with @check")
+        start = time.perf_counter()
+        blocked = self._blocked_by(mark)
+        with running(mark) as record:
+            if blocked:
+                outcome = self._result(mark, record, Outcome.SKIPPED, rationale="blocked", blocked_by=blocked)
+                pyfuncitem.obj = pyfuncitem._obj = _nothing
+                yield
+            else:
+                try:
+                    yield
+                    outcome = self._ended(mark, record)
+                except BaseException as error:
+                    if isinstance(error, KeyboardInterrupt | SystemExit):
+                        raise
+                    outcome = self._raised(mark, record, error)
+        import msgspec
+
+        self.results[mark.id] = msgspec.structs.replace(outcome, seconds=time.perf_counter() - start)
+        self.flags += record.flags
+        return True  # type: ignore[return-value]  # a hook wrapper returns the hook's result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: Any) -> Iterator[None]:
+        """A fixture that fails is the author's or ours: ERRORED, and the other checks go on."""
+        try:
+            yield
+        except Exception as error:
+            mark = getattr(item.obj, "__grader_check__", None)
+            if mark is not None:
+                with running(mark) as record:
+                    self.results[mark.id] = self._raised(mark, record, error)
+            raise
+
+    def _blocked_by(self, mark: Mark) -> str:
+        for need in mark.needs:
+            result = self.results.get(need)
+            if result is None or (result.outcome is not Outcome.PASSED and result.score <= 0):
+                return need
+        return ""
+
+    def _ended(self, mark: Mark, record: Current) -> CheckResult:
+        if record.evidence is None:
+            staff = "the check passed without asking anything: points need evidence"
+            return self._result(mark, record, Outcome.ERRORED, staff_note=staff)
+        if record.evidence.rank < mark.evidence.rank:
+            return self._result(
+                mark,
+                record,
+                Outcome.FAILED,
+                rationale="not verified",
+                found=f"{record.found or 'the answers'} (only observed, not verified)",
+                expected="a model that reloads without your own classes",
+                hint="Build the model from Keras layers (Sequential or functional), so that it can be checked in a clean room.",
+            )
+        fraction = 1.0 if record.fraction is None else record.fraction
+        outcome = Outcome.PASSED if fraction >= 1.0 else Outcome.FAILED
+        return self._result(mark, record, outcome, score=mark.points * fraction)
+
+    def _raised(self, mark: Mark, record: Current, error: BaseException) -> CheckResult:
+        match error:
+            case TapeMiss():
+                self.missed = True
+                return self._result(mark, record, Outcome.ERRORED, staff_note=str(error))
+            case NotAssessable():
+                return self._result(mark, record, Outcome.SKIPPED, rationale=str(error))
+            case CheckFailed():
+                return self._result(
+                    mark,
+                    record,
+                    Outcome.FAILED,
+                    found=error.found,
+                    expected=error.expected,
+                    hint=error.hint,
+                    staff_note=error.staff,
+                )
+            case AssertionError():
+                return self._result(mark, record, Outcome.FAILED, found=str(error))
+            case _:
+                text = "".join(traceback.format_exception(error))[-4000:]
+                return self._result(mark, record, Outcome.ERRORED, staff_note=text)
+
+    def _result(self, mark: Mark, record: Current, outcome: Outcome, **fields: Any) -> CheckResult:
+        spec = self.specs[mark.id]
+        notes = [note for note in (*record.staff, fields.pop("staff_note", "")) if note]
+        values: dict[str, Any] = {"found": record.found, "expected": record.expected, "hint": record.hint, "score": 0.0}
+        values |= {key: value for key, value in fields.items() if value != ""}
+        if outcome in (Outcome.FAILED, Outcome.SKIPPED) and not values["hint"]:
+            values["hint"] = mark.hint
+        if outcome is Outcome.PASSED:
+            values["hint"] = ""
+        return CheckResult(
+            id=mark.id,
+            description=spec.description,
+            points=mark.points,
+            outcome=outcome,
+            required=mark.evidence,
+            evidence=record.evidence,
+            staff_note="\n".join(notes),
+            **values,
+        )
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Stands in for a check that is blocked."""
+
+
+def unrun(specs: tuple[CheckSpec, ...], why: str, outcome: Outcome = Outcome.FAILED) -> tuple[CheckResult, ...]:
+    """Results of a suite that could not be asked at all: nothing earned, nothing left out of the maximum."""
+    return tuple(
+        CheckResult(
+            id=spec.id,
+            description=spec.description,
+            points=spec.points,
+            score=0.0,
+            outcome=outcome,
+            required=spec.evidence,
+            evidence=Evidence.OBSERVED if outcome is Outcome.FAILED else None,
+            rationale=why,
+            found=why,
+        )
+        for spec in specs
+    )

@@ -1,0 +1,366 @@
+"""The ``student`` fixture: the notebook's contracted objects, as things a check can ask.
+
+Every answer carries how it is known. A *model*'s answers come from its kept copy in the clean sandbox where it could
+be kept (verified), else from the live kernel (observed). A *function* or *class* is judged by its behaviour on secret
+inputs, so its answers are verified; everything else that the kernel says is observed. A check that rests on weaker
+evidence than it declares fails, and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from grader import wire
+from grader.checks.hidden import HiddenFunction
+from grader.checks.marks import CheckFailed, current
+from grader.diagnosis import advise
+from grader.errors import LabError
+from grader.labs import Contract, Lab
+from grader.records import Artifact, Evidence
+from grader.runner import RunFacts
+from grader.session import Drawn, Session, Side, placeholder
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a suite is judged on: the lab, the facts of the run, and a session to ask."""
+
+    lab: Lab
+    facts: RunFacts
+    session: Session
+    read_file: Callable[[str], bytes]
+    draws: dict[str, Drawn] = field(default_factory=dict)
+
+    def ask(
+        self,
+        side: Side,
+        expr: wire.Expr,
+        evidence: Evidence,
+        *,
+        want: wire.Want = "auto",
+        kind: wire.Kind = "pure",
+        deadline_s: float | None = None,
+    ) -> Any:
+        """Ask; returns plain data or a Remote. Raises CheckFailed when the student's code cannot answer."""
+        answer = self.session.ask(side, expr, self.draws, want=want, kind=kind, deadline_s=deadline_s)
+        current().rest_on(evidence)
+        if answer.status != "ok" or answer.value is None:
+            raise self._failure(answer, expr)
+        if isinstance(answer.value, wire.Handle):
+            return Remote(self, wire.Const(answer.value), evidence, side, answer.value.type_name)
+        try:
+            return wire.from_value(answer.value)
+        except wire.WireError as error:
+            raise CheckFailed(f"the answer is not plain data: {error}") from None
+
+    def _failure(self, answer: wire.Answer, expr: wire.Expr) -> CheckFailed:
+        fault = answer.fault or wire.Fault("", "")
+        kind, message = fault.kind[:200], fault.message[:1000]
+        asked = _asked(expr)
+        match answer.status:
+            case "missing":
+                return CheckFailed(
+                    message or "it is missing", expected=f"`{asked}` in your notebook", hint="Check its name and that the cell runs."
+                )
+            case "timeout":
+                return CheckFailed(f"`{asked}` gave no answer in time", expected="an answer within the limit")
+            case "refused":
+                return CheckFailed(f"`{asked}` gave {message}", expected="plain numbers, text, lists or an array")
+            case "died":
+                detail = self.facts.ending_detail
+                return CheckFailed(
+                    f"`{asked}` could not be asked: the notebook's kernel was gone ({self.facts.ending.value}"
+                    + (f", {detail})" if detail else ")"),
+                    hint="See how the run ended, at the top of this card.",
+                    staff=message,
+                )
+            case _:
+                advice = advise(kind, message, fault.source_line)
+                where = f" at line {fault.line}: {fault.source_line}" if fault.line and fault.source_line else ""
+                return CheckFailed(
+                    f"`{asked}` raised {kind}: {message}{where}",
+                    expected="no exception",
+                    hint=advice.text if advice else "",
+                )
+
+    def expression(self, thing: Any) -> wire.Expr:
+        """An argument of a question. Drawn inputs stand under their key."""
+        match thing:
+            case Remote():
+                return thing.expr
+            case Model():
+                return thing.live.expr
+            case HiddenFunction():
+                return thing.expr
+            case _ if hasattr(thing, "key") and hasattr(thing, "array"):
+                self.draws[thing.key] = thing
+                return placeholder(thing)
+            case _:
+                try:
+                    return wire.Const(wire.to_value(thing))
+                except wire.WireError as error:
+                    raise LabError(f"a check cannot send {error} into the sandbox") from None
+
+    def helper(self, side: Side, name: str, *args: Any, evidence: Evidence, **options: Any) -> Any:
+        """Call one of the probe's helpers."""
+        return self.ask(side, self.helper_expr(name, *args), evidence, **options)
+
+    def helper_expr(self, name: str, *args: Any) -> wire.Expr:
+        return wire.Call(wire.Helper(name), tuple(self.expression(arg) for arg in args))
+
+
+class Remote:
+    """An object in the sandbox. Attributes are more remotes, calls are questions; `value` asks for it as data."""
+
+    def __init__(self, bench: Bench, expr: wire.Expr, evidence: Evidence, side: Side = "live", type_name: str = "") -> None:
+        self.bench, self.expr, self.evidence, self.side, self.type_name = bench, expr, evidence, side, type_name
+
+    def __getattr__(self, name: str) -> Remote:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Remote(self.bench, wire.Attr(self.expr, name), self.evidence, self.side)
+
+    def __getitem__(self, key: Any) -> Remote:
+        return Remote(self.bench, wire.Item(self.expr, self.bench.expression(key)), self.evidence, self.side)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.bench.ask(self.side, self._call(args, kwargs), self.evidence)
+
+    def call(
+        self,
+        *args: Any,
+        kind: wire.Kind = "pure",
+        want: wire.Want = "auto",
+        deadline_s: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call with a declared kind: "stochastic" may differ each time, "mutating" changes what comes later."""
+        expr = self._call(args, kwargs)
+        return self.bench.ask(self.side, expr, self.evidence, kind=kind, want=want, deadline_s=deadline_s)
+
+    def keep(self, *args: Any, **kwargs: Any) -> Remote:
+        """Call, and keep the result in the sandbox even where it could cross."""
+        result: Remote = self.bench.ask(self.side, self._call(args, kwargs), self.evidence, want="handle")
+        return result
+
+    def value(self) -> Any:
+        """The object itself as plain data."""
+        return self.bench.ask(self.side, self.expr, self.evidence)
+
+    def take(self, count: int) -> Any:
+        """The first items of an iterable, such as a data set's batches."""
+        expr = wire.Call(wire.Helper("take"), (self.expr, wire.Const(wire.Lit(count))))
+        return self.bench.ask(self.side, expr, self.evidence, kind="stochastic")
+
+    def _call(self, args: Any, kwargs: Any) -> wire.Expr:
+        given = tuple(self.bench.expression(arg) for arg in args)
+        named = tuple((name, self.bench.expression(arg)) for name, arg in kwargs.items())
+        return wire.Call(self.expr, given, named)
+
+
+class Model:
+    """A Keras model: its kept copy in the clean sandbox where there is one, its live self otherwise."""
+
+    def __init__(self, bench: Bench, live: Remote, clean: Callable[[], Remote] | None, note: str = "") -> None:
+        self.bench, self.live, self._clean, self.note = bench, live, clean, note
+
+    @property
+    def verified(self) -> bool:
+        """Whether answers come from a copy that student code cannot stand in for."""
+        return self._clean is not None
+
+    def _self(self) -> Remote:
+        return self.live if self._clean is None else self._clean()
+
+    def _helper(self, name: str, *args: Any) -> Any:
+        me = self._self()
+        return self.bench.helper(me.side, name, me, *args, evidence=me.evidence)
+
+    def predict(self, inputs: Any) -> Any:
+        """Outputs for the inputs, as an array. Rows are reshaped to what the model takes where the sizes fit."""
+        return self._helper("predict", inputs)
+
+    def student_predict(self, inputs: Any) -> Any:
+        """What the notebook's own ``model.predict`` says (observed): an override shows here only."""
+        return self.bench.helper("live", "student_predict", self.live, inputs, evidence=Evidence.OBSERVED)
+
+    def description(self) -> dict[str, Any]:
+        """{"type", "layers": [{name, kind, shape, parameters, config}], "parameters", "input_shape", "output_shape"}."""
+        return _mapping(self._helper("describe"))
+
+    def compiled(self) -> dict[str, Any]:
+        """How it was compiled (observed): loss, from_logits, optimizer, learning_rate, iterations; {} if it was not."""
+        found = self.bench.helper("live", "describe", self.live, evidence=Evidence.OBSERVED)
+        return _mapping(_mapping(found).get("compiled"))
+
+    def training(self) -> dict[str, Any]:
+        """What was recorded of its training (observed): fits, moved, tape_gradients, optimizer_steps."""
+        return _mapping(self.bench.helper("live", "training", self.live, evidence=Evidence.OBSERVED))
+
+    def weights(self) -> list[np.ndarray[Any, Any]]:
+        """All weights as arrays."""
+        found = self._helper("weights")
+        return [item for item in found if isinstance(item, np.ndarray)] if isinstance(found, list) else []
+
+
+class FileRef:
+    """A file the run left behind: it was seen to be there by the judge, and did not exist before the run."""
+
+    def __init__(self, bench: Bench, artifact: Artifact) -> None:
+        self.bench = bench
+        self.path, self.size, self.sha256, self.order = artifact.path, artifact.size, artifact.sha256, artifact.order
+
+    def put(self) -> str:
+        """Put the file (for a TensorFlow checkpoint or SavedModel: its whole folder) into the clean sandbox."""
+        self.bench.session.put_file(self.path, self.bench.read_file(self.path))
+        return self.path
+
+    def load_model(self) -> Model:
+        """The whole model in it, loaded in the clean sandbox without student code. Fails the check if that fails."""
+        path = self.put()
+        remote = self.bench.helper("clean", "load_saved", path, evidence=Evidence.VERIFIED, want="handle")
+        return Model(self.bench, remote, lambda: remote)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """{"present", "iterations", "slots"} of a whole-model file."""
+        return _mapping(self.bench.helper("clean", "optimizer_state", self.put(), evidence=Evidence.VERIFIED))
+
+    def load_weights(self, architecture: str) -> Model:
+        """A model of that architecture (JSON, see ``Student.architecture``) with the weights of this file."""
+        path = self.put()
+        fresh = self.bench.helper_expr("rebuild", architecture)
+        expr = wire.Call(wire.Helper("load_weights"), (fresh, wire.Const(wire.Lit(path))))
+        remote = self.bench.ask("clean", expr, Evidence.VERIFIED, want="handle")
+        return Model(self.bench, remote, lambda: remote)
+
+
+class Files(Mapping[str, FileRef]):
+    """Files kept from the run, by path relative to the work folder."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._artifacts = {artifact.path: artifact for artifact in bench.facts.artifacts}
+
+    def __getitem__(self, path: str) -> FileRef:
+        current().rest_on(Evidence.VERIFIED)
+        return FileRef(self._bench, self._artifacts[path])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._artifacts)
+
+    def __len__(self) -> int:
+        return len(self._artifacts)
+
+    def first(self, *paths: str) -> FileRef:
+        """The first of these that is there; fails the check when none is."""
+        current().rest_on(Evidence.VERIFIED)
+        for path in paths:
+            if path in self._artifacts:
+                return self[path]
+        raise CheckFailed(
+            f"the notebook left no {paths[0]}",
+            expected=" or ".join(paths),
+            hint="Save it with exactly this path, relative to the notebook.",
+        )
+
+    def matching(self, pattern: str) -> list[FileRef]:
+        """All whose path matches a glob, in path order."""
+        import fnmatch
+
+        current().rest_on(Evidence.VERIFIED)
+        return [self[path] for path in sorted(self._artifacts) if fnmatch.fnmatchcase(path, pattern)]
+
+
+class Student:
+    """Contracted objects by name (``student.model``, ``student.loss``), and what the run left and recorded."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        contract = self._bench.lab.contract.get(name)
+        if contract is None:
+            raise LabError(
+                f"the contract of {self._bench.lab.id} names no {name!r}", where="hidden suite", fix="add [contract.…] to lab.toml"
+            )
+        return self._object(contract)
+
+    def _object(self, contract: Contract) -> Any:
+        bench = self._bench
+        expr = wire_name(contract)
+        if contract.kind != "model":
+            evidence = Evidence.VERIFIED if contract.kind in ("function", "class") else Evidence.OBSERVED
+            return Remote(bench, expr, evidence)
+        live = Remote(bench, expr, Evidence.OBSERVED)
+        found = next((f for f in bench.facts.found if f.name == contract.name), None)
+        path = f".kept/{contract.name}"
+        clean = (lambda: self._kept(path)) if path in bench.facts.kept else None
+        return Model(bench, live, clean, found.note if found else "")
+
+    def _kept(self, path: str) -> Remote:
+        bench = self._bench
+        digest = bench.facts.kept[path]
+        bench.session.put_file(path, bench.read_file(path))
+        remote: Remote = bench.helper("clean", "rebuild_kept", path, digest, evidence=Evidence.VERIFIED, want="handle")
+        return remote
+
+    @property
+    def files(self) -> Files:
+        """What the run left behind, of the spec's ``keep`` patterns."""
+        return Files(self._bench)
+
+    @property
+    def facts(self) -> RunFacts:
+        """How the run went (observed)."""
+        current().rest_on(Evidence.OBSERVED)
+        return self._bench.facts
+
+    def architecture(self, model: Any) -> str:
+        """A model's architecture as JSON without student code; fails the check when there is none.
+
+        ``model``: what a contracted function returned (`Remote`), or a contracted model.
+        """
+        text = self._bench.helper("live", "architecture", model, evidence=Evidence.OBSERVED)
+        if not isinstance(text, str):
+            raise CheckFailed("the model has no architecture that can be captured")
+        return text
+
+    def helper(self, name: str, *args: Any) -> Any:
+        """One of the probe's helpers in the live kernel (observed): type_name, take, device, deliver, …"""
+        return self._bench.helper("live", name, *args, evidence=Evidence.OBSERVED)
+
+
+def wire_name(contract: Contract) -> wire.Name:
+    """The contracted name as it crosses."""
+    return wire.Name(contract.name, contract.aliases, contract.kind)
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _asked(expr: wire.Expr) -> str:
+    """The student's part of a question, in words for them."""
+    match expr:
+        case wire.Call(wire.Helper("predict" | "student_predict"), (target, *_)):
+            return f"{_asked(target)}.predict(…)"
+        case wire.Call(wire.Helper(name), (target, *_)):
+            return f"{name}({_asked(target)})"
+        case wire.Call(fn):
+            return f"{_asked(fn)}(…)"
+        case wire.Attr(of, name):
+            return f"{_asked(of)}.{name}"
+        case wire.Name(name):
+            return name
+        case wire.Const(wire.Handle(_, type_name)):
+            return type_name.rsplit(".", 1)[-1] or "the object"
+        case wire.Const(wire.Lit(text)) if isinstance(text, str):
+            return text[:80]
+        case _:
+            return "the answer"

@@ -1,0 +1,107 @@
+"""The command line: thin commands over the floors below.
+
+Theory of operation. ``main`` runs one command and decides how it ends: a command returns its exit code, a
+``GraderError`` carries its own and is printed as one line, Ctrl-C is 130, and anything unexpected is our fault. A
+traceback appears with ``--debug`` only. What a person asked for goes to stdout; progress, warnings and errors go to
+stderr, so that ``--json`` leaves exactly one object on stdout (``jsonout``).
+
+Commands import what they need when they run: ``grader --help`` must not wait for NumPy, and ``grader labs`` works
+where Jupyter and TensorFlow do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from grader import __version__
+from grader.cli.app import App, Interrupted
+from grader.cli.check import check
+from grader.cli.data import data
+from grader.cli.doctor import doctor
+from grader.cli.grade import grade
+from grader.cli.jsonout import write_failure
+from grader.cli.labs import labs
+from grader.cli.regrade import regrade
+from grader.cli.show import complain, one_line
+from grader.cli.verify import verify
+from grader.errors import EXIT_OURS, EXIT_USAGE, GraderError
+
+#: What a shell reports for a program ended by SIGINT, and by SIGPIPE (128 + the signal's number).
+EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="grader", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Grade deep-learning labs: run notebooks in a sandbox and judge what the model really learnt.
+
+    \b
+    Exit codes: 0 everything was graded, whatever the scores; 2 the command or its input is wrong;
+    3 a lab is wrong; 4 our fault, some runs need attention; 130 interrupted.
+    """
+
+
+for _command in (grade, check, labs, doctor, data, regrade, verify):
+    cli.add_command(_command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The entry point: run the command, end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name in Chinese on a terminal that cannot show it must not end a batch.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    app = App()
+    try:
+        ended: Any = cli.main(argv, prog_name="grader", obj=app, standalone_mode=False)
+        sys.stdout.flush()
+        return ended if isinstance(ended, int) else 0
+    except Interrupted as stop:
+        complain(f"interrupted: {stop}" if str(stop) else "interrupted", kind="")
+        return EXIT_INTERRUPTED
+    except click.exceptions.Abort:
+        complain("interrupted", kind="")
+        return EXIT_INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        return EXIT_USAGE
+    except click.ClickException as error:
+        return _failed(app, _usage(error), EXIT_USAGE)
+    except GraderError as error:
+        return _failed(app, str(error), error.exit_code or EXIT_USAGE)
+    except BrokenPipeError:
+        # The reader went away (`| head`). Whatever is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except Exception as error:  # noqa: BLE001 - the last door: a defect of ours is still told in one line
+        what = f"unexpected {type(error).__name__}: {error} (run it again with --debug and report what it prints)"
+        return _failed(app, what, EXIT_OURS)
+
+
+def _failed(app: App, text: str, code: int) -> int:
+    if app.debug:
+        traceback.print_exc(file=sys.stderr)
+    complain(text)
+    if app.json:
+        write_failure(app.command, one_line(text, 1_000), code)
+    return code
+
+
+def _usage(error: click.ClickException) -> str:
+    """Click's message in our form: what, and where to read on."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    text = error.format_message().strip().rstrip(".")
+    return f"{text[:1].lower()}{text[1:]} (try '{ctx.command_path if ctx else 'grader'} --help')"

@@ -1,0 +1,179 @@
+"""``grader grade``: run and judge what was handed in, and write the report cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from grader.cli.app import REPORT_CARDS, App, common, interruptible, json_option, lab_exit, read_labs
+from grader.cli.jsonout import quiet_stdout, write
+from grader.cli.show import complain, duration, number, safe, say, several
+from grader.errors import EXIT_OURS, UsageError
+
+if TYPE_CHECKING:
+    from grader.batch import Summary
+    from grader.errors import LabError
+    from grader.submissions import Intake, Submission
+
+SUBMISSIONS = Path("submissions")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option("--lab", metavar="ID", help="The lab, where a file's name does not say it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=REPORT_CARDS,
+    help="Where the cards go.  [default: report_cards/]",
+)
+@click.option("--jobs", type=int, metavar="N", help="Runs at a time.  [default: one per core]")
+@click.option("--min-level", metavar="LEVEL", help="Refuse to grade in a sandbox weaker than this: L0 to L3.")
+@click.option("--cold", is_flag=True, help="Start a fresh kernel for each run instead of forking a warm one.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder with the full data sets.")
+@click.option("--tier", type=click.Choice(["full", "lite"]), help="Insist on this tier of the data.")
+@json_option
+@common
+@click.pass_obj
+def grade(
+    app: App,
+    paths: tuple[Path, ...],
+    lab: str | None,
+    out: Path,
+    jobs: int | None,
+    min_level: str | None,
+    cold: bool,  # noqa: FBT001 - click passes options by name
+    data: Path | None,
+    tier: str | None,
+) -> int:
+    """Grade what was handed in: run every notebook in a sandbox, judge it, write report cards.
+
+    PATH is a notebook, a folder <student>/<lab>.ipynb, or a zip of them; without any, the folder submissions/.
+    Exit code 0 means that everything was graded, whatever the scores.
+    """
+    with quiet_stdout(active=app.json):
+        from grader.batch import Plan
+        from grader.batch import grade as grade_batch
+        from grader.cli.progress import watch
+        from grader.records import Level, Tier
+        from grader.submissions import collect
+
+        settings = app.settings(jobs=jobs, min_level=min_level, data=data)
+        labs, wrong = read_labs(settings)
+        intake = collect(_paths(paths), [*labs, *wrong], lab)
+        wanted = {item.lab for item in intake.submissions}
+        wrong = {name: error for name, error in wrong.items() if name in wanted}
+        submissions = tuple(item for item in intake.submissions if item.lab in labs)
+        code = lab_exit(wrong)
+        for name in wrong:
+            left = [item for item in intake.submissions if item.lab == name]
+            complain(f"{several(len(left), 'submission', 'submissions')} for {name} left ungraded", kind="warning")
+        if not submissions and not wrong:
+            _refuse(intake, paths)
+        plan = Plan(
+            submissions=submissions,
+            labs=labs,
+            settings=settings,
+            out=out,
+            jobs=settings.jobs,
+            min_level=Level(settings.min_level) if settings.min_level else None,
+            cold=cold,
+            tier=Tier(tier) if tier else None,
+        )
+        summary: Summary | None = None
+        if submissions:
+            with interruptible(lambda: f"the cards finished so far stay in {out}"), watch(len(submissions)) as show:
+                summary = grade_batch(plan, show)
+        if summary and summary.attention:
+            code = max(code, EXIT_OURS)
+    if app.json:
+        return write("grade", code, _content(summary, intake, wrong, out))
+    _tell(summary, intake, out)
+    return code
+
+
+def _paths(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    if paths:
+        return paths
+    if not SUBMISSIONS.is_dir():
+        raise UsageError("nothing to grade", fix="name a notebook, a folder or a zip, or make a folder submissions/")
+    return (SUBMISSIONS,)
+
+
+def _refuse(intake: Intake, paths: tuple[Path, ...]) -> None:
+    """There is nothing to grade at all: say of each file why."""
+    messages = intake.messages()
+    for message in messages[:-1]:
+        complain(message)
+    raise UsageError(messages[-1] if messages else f"{paths[0] if paths else SUBMISSIONS}: holds nothing to grade")
+
+
+def _attention(summary: Summary) -> list[str]:
+    return [f"{row.lab}/{row.student}" for row in summary.rows if row.needs_attention]
+
+
+def _tell(summary: Summary | None, intake: Intake, out: Path) -> None:
+    """The end of a batch, for a person."""
+    if summary is None:
+        return
+    graded = several(len(summary.rows), "submission", "submissions")
+    say()
+    say(f"{graded} graded in {duration(summary.seconds)}, sandbox level {summary.level.name}")
+    for lab in dict.fromkeys(row.lab for row in summary.rows):
+        rows = [row for row in summary.rows if row.lab == lab]
+        scores = sorted(row.score for row in rows)
+        middle = (scores[(len(scores) - 1) // 2] + scores[len(scores) // 2]) / 2
+        most = max(row.max_score for row in rows)
+        say(f"  {lab}: {len(rows)} graded, median {number(middle)} of {number(most)}")
+    if len(summary.rows) == 1 and summary.rows[0].card:
+        say(f"Report card:   {summary.index.parent / summary.rows[0].card}")
+    else:
+        say(f"Report cards:  {out / '<lab>' / '<student>' / 'card.html'}")
+    say(f"The class:     {summary.index}")
+    if names := _attention(summary):
+        shown = ", ".join(safe(name, 80) for name in names[:10]) + (", …" if len(names) > 10 else "")
+        say(f"{several(len(names), 'run needs', 'runs need')} attention (see the staff's card): {shown}")
+    for text in summary.errors:
+        complain(text, kind="warning")
+    if messages := intake.messages():
+        say(f"{several(len(messages), 'bad input', 'bad inputs')}:")
+        for message in messages:
+            say(f"  {safe(message, 400)}")
+
+
+def _content(summary: Summary | None, intake: Intake, wrong: dict[str, LabError], out: Path) -> dict[str, Any]:
+    """The summary object of ``--json``."""
+    rows = summary.rows if summary else ()
+    return {
+        "out": str(out),
+        "index": str(summary.index) if summary else "",
+        "level": summary.level.name if summary else "",
+        "seconds": round(summary.seconds, 3) if summary else 0.0,
+        "graded": len(rows),
+        "attention": summary.attention if summary else 0,
+        "runs": [
+            {
+                "lab": row.lab,
+                "student": row.student,
+                "score": row.score,
+                "max_score": row.max_score,
+                "ending": row.ending.value,
+                "level": row.level.name,
+                "tier": row.tier.value,
+                "seconds": round(row.seconds, 3),
+                "needs_attention": row.needs_attention,
+                "flags": row.flags,
+                "card": row.card,
+            }
+            for row in rows
+        ],
+        "bad_inputs": [*map(str, intake.errors), *(_problem(item) for item in intake.submissions if item.problem)],
+        "lab_errors": [str(error) for error in wrong.values()],
+        "warnings": list(summary.errors) if summary else [],
+    }
+
+
+def _problem(item: Submission) -> str:
+    return item.message

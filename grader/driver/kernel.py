@@ -1,0 +1,193 @@
+"""The kernel: an ipykernel forked from this process (warm), or started by jupyter_client (portable).
+
+The probe is attached to the kernel's own event loop: a socket's readability wakes it between cells, in the main
+thread, where Keras is used to being called. It needs nothing of IPython's shell but the namespace, so a notebook
+that broke its shell can still be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+from jupyter_client.connect import write_connection_file
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+
+from grader import wire
+from grader.driver.channel import Channel, read_frame
+from grader.driver.run import limit_memory, set_seeds
+
+
+class ForkedProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_client's traitlets
+    """A kernel that is already there: our own forked child, reaped by `Reaper`."""
+
+    child: int = 0
+    reaper: Reaper
+
+    @property
+    def has_process(self) -> bool:
+        return True
+
+    async def poll(self) -> int | None:
+        return self.reaper.status(self.child)
+
+    async def wait(self) -> int | None:
+        import asyncio
+
+        while (status := self.reaper.status(self.child)) is None:
+            await asyncio.sleep(0.02)
+        return status
+
+    async def send_signal(self, signum: int) -> None:
+        if self.reaper.status(self.child) is None:
+            os.kill(self.child, signum)
+
+    async def kill(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGTERM)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+        raise RuntimeError("a forked kernel is not launched")
+
+    async def cleanup(self, restart: bool = False) -> None:
+        return
+
+
+class Reaper:
+    """Collects the exit status of every child; as pid 1 the driver also inherits the notebook's orphans."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+
+    def status(self, pid: int) -> int | None:
+        while True:
+            try:
+                ended, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if ended == 0:
+                break
+            if len(self.statuses) < 10_000:
+                self.statuses[ended] = os.waitstatus_to_exitcode(status)
+        return self.statuses.get(pid)
+
+
+class Kernel:
+    """A running kernel: its manager, its client, and the socket its probe listens on."""
+
+    def __init__(self, manager: Any, probe: socket.socket, pid: int) -> None:
+        self.manager = manager
+        self.probe = probe
+        self.pid = pid
+
+
+def fork_kernel(order: wire.RunNotebook, request: dict[str, Any]) -> Kernel:
+    """Fork a kernel from this warm process. Call before anything starts a thread or an event loop's sockets."""
+    folder = os.path.join(request["tmp"], "k")  # ipc paths must stay within 107 bytes
+    os.makedirs(folder, mode=0o700)
+    path, _ = write_connection_file(os.path.join(folder, "c.json"), transport="ipc", ip=os.path.join(folder, "s"))
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        ours.close()
+        os.close(request["channel_fd"])  # the one way out is the driver's alone
+        try:
+            _become_kernel(path, theirs, order, request)
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+        finally:
+            os._exit(1)
+    theirs.close()
+    manager = AsyncKernelManager(connection_file=path, transport="ipc")
+    manager.load_connection_file()
+    provisioner = ForkedProvisioner(parent=manager)
+    provisioner.child, provisioner.reaper = child, Reaper()
+    manager.provisioner = provisioner
+    manager._attempted_start = True
+    return Kernel(manager, ours, child)
+
+
+def _become_kernel(connection: str, probe: socket.socket, order: wire.RunNotebook, request: dict[str, Any]) -> None:
+    from ipykernel.kernelapp import IPKernelApp
+
+    if request["memory_mb"]:
+        limit_memory(request["memory_mb"])
+    set_seeds(order.seed)
+    app = IPKernelApp.instance(quiet=True, log_level=50)
+    app.initialize(["-f", connection, "--HistoryManager.enabled=False"])
+    sys.modules["__main__"].__dict__.pop("__file__", None)
+    attach_probe(probe, app.shell.user_ns)
+    app.start()
+
+
+def attach_probe(sock: socket.socket, namespace: dict[str, Any]) -> None:
+    """Answer questions from ``sock`` in this thread's event loop."""
+    from tornado.ioloop import IOLoop
+
+    from grader.probe import Probe
+    from grader.probe.encode import plain
+
+    probe = Probe(namespace)
+    channel = Channel(sock)
+    loop = IOLoop.current()
+
+    def question(*_: Any) -> None:
+        body = read_frame(sock, wire.ORDER_CAP)
+        if body is None:
+            loop.remove_handler(sock.fileno())
+            return
+        order = wire.decode_order(body)
+        if isinstance(order, wire.Ask):
+            channel.send(probe.answer(order))
+        elif isinstance(order, wire.RunNotebook):  # after the notebook: keep the graded models, tell what was seen
+            for report in finish(order, namespace):
+                channel.send(report)
+            channel.send(wire.Ready())
+
+    assert plain is not None  # imported before the notebook can shadow anything
+    loop.add_handler(sock.fileno(), question, IOLoop.READ)
+
+
+def finish(order: wire.RunNotebook, namespace: dict[str, Any]) -> list[wire.Report]:
+    """What the probe tells once the notebook is over: the graded objects, the kept models, the training record."""
+    from grader.probe import find, hooks, keep
+
+    reports: list[wire.Report] = []
+    for name in (*order.models, *order.probes):
+        try:
+            found = find.find(name, namespace)
+        except Exception:  # a namespace can be made to raise
+            found = None
+        if found is None:
+            reports.append(wire.Kept(name.name, "", "missing", ""))
+            continue
+        kind = f"{type(found.thing).__module__}.{type(found.thing).__qualname__}"[:200]
+        note = ""
+        if name.kind == "model":
+            try:
+                data, note = keep.keep(found.thing)
+                reports.extend(parts(f".kept/{name.name}", data))
+            except keep.NotKept as error:
+                note = f"not kept: {error}"[:300]
+            except Exception as error:
+                note = f"not kept: {type(error).__name__}"[:300]
+        reports.append(wire.Kept(name.name, found.found_as[:100], found.how, kind, note))
+    try:
+        reports.append(wire.Observed(json.dumps(hooks.summary(), allow_nan=True)[: 1 << 20]))
+    except Exception:
+        reports.append(wire.Observed("{}"))
+    return reports
+
+
+def parts(path: str, data: bytes, order: int = 0) -> list[wire.Report]:
+    """A file's bytes as FilePart reports."""
+    pieces = [data[start : start + wire.CHUNK] for start in range(0, len(data), wire.CHUNK)] or [b""]
+    return [wire.FilePart(path, piece, index == len(pieces) - 1, order) for index, piece in enumerate(pieces)]

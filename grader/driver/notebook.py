@@ -1,0 +1,293 @@
+"""Run one notebook with nbclient, cell by cell, past errors, within its output cap and its time.
+
+Past errors, because one failed plot must not cost a student the model that trained before or after it; whether
+it "runs top to bottom" is a check of its own. The run's wall clock counts from the kernel's first answer: start
+and import are ours. When time is up the cell is interrupted; a kernel that ignores that is killed, and what is
+on disk still counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import os
+import re
+import stat
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
+
+from grader import wire
+from grader.driver import kernel as kernels
+from grader.driver.channel import Channel, read_frame
+from grader.driver.run import now
+
+#: A cell's traceback and a stream's text are kept up to here; the rest is dropped with a mark.
+TEXT_CAP = 20_000
+CELL_OUTPUTS_CAP = 200
+INTERRUPT_GRACE_S = 3.0
+START_S = 60.0
+FILES_CAP = 500
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class OutputFlood(Exception):
+    """The notebook printed more than its lab allows."""
+
+
+class Client(NotebookClient):  # type: ignore[misc]  # nbclient's traitlets
+    """nbclient with caps: every output is counted, and what is beyond the cap is dropped."""
+
+    output_bytes = 0
+    output_cap = 0
+    flooded = False
+
+    def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
+        content = msg.get("content", {})
+        kind = msg.get("msg_type", "")
+        if kind in ("stream", "display_data", "execute_result", "update_display_data", "error"):
+            size = _weigh(content)
+            self.output_bytes += size
+            if self.output_bytes > self.output_cap:
+                self.flooded = True
+                return None
+            if len(cell.outputs) >= CELL_OUTPUTS_CAP and kind != "error":
+                return None
+            if kind == "stream":
+                _shorten(content, "text")
+        return super().process_message(msg, cell, cell_index)
+
+
+def _weigh(thing: Any, depth: int = 0) -> int:
+    if isinstance(thing, str | bytes):
+        return len(thing)
+    if depth < 6 and isinstance(thing, dict):
+        return sum(_weigh(item, depth + 1) for item in thing.values())
+    if depth < 6 and isinstance(thing, list):
+        return sum(_weigh(item, depth + 1) for item in thing)
+    return 8
+
+
+def _shorten(content: dict[str, Any], key: str) -> None:
+    text = content.get(key)
+    if isinstance(text, str) and len(text) > TEXT_CAP:
+        content[key] = text[:TEXT_CAP] + f"\n[{len(text) - TEXT_CAP} more characters were not kept]\n"
+
+
+async def run(channel: Channel, order: wire.RunNotebook, kernel: kernels.Kernel) -> int:
+    """Run, collect, then relay questions until the judge hangs up."""
+    started = now()
+    session = _Session(channel, order, kernel)
+    ended = await session.execute(started)
+    channel.send(ended)
+    send_files(channel, order)
+    _send_executed(channel, session.notebook)
+    alive = ended.alive and await asyncio.to_thread(_finish, channel, order, kernel)
+    channel.send(wire.Ready())
+    await asyncio.to_thread(_relay, channel, kernel, alive)
+    return 0
+
+
+class _Session:
+    """One notebook being run."""
+
+    def __init__(self, channel: Channel, order: wire.RunNotebook, kernel: kernels.Kernel) -> None:
+        self.channel, self.order, self.kernel = channel, order, kernel
+        make = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}
+        self.notebook = nbformat.v4.new_notebook(cells=[make[c.kind](c.source) for c in order.cells])
+        self.client = Client(self.notebook, km=kernel.manager, allow_errors=True, iopub_timeout=10)
+        self.client.output_cap = order.output_bytes
+        self.first_error = ""
+
+    async def execute(self, started: float) -> wire.Ended:
+        client = self.client
+        client.kc = self.kernel.manager.client()
+        client.kc.start_channels()
+        client.kc.allow_stdin = False
+        await self._first_answer()
+        self.channel.send(wire.Started(now() - started))
+        begin = now()
+        how, detail, alive = "ok", "", True
+        code_cells = [(i, c) for i, c in enumerate(self.notebook.cells) if c.cell_type == "code" and c.source.strip()]
+        for number, (index, cell) in enumerate(code_cells, start=1):
+            left = self.order.wall_s - (now() - begin)
+            self.channel.send(wire.CellStarted(number))
+            how, detail, alive = await self._cell(cell, index, number, left)
+            if how != "ok":
+                break
+        if how == "ok" and self.first_error:
+            how, detail = "cell error", self.first_error
+        return wire.Ended(how, detail[:500], alive, now() - begin, client.output_bytes)
+
+    async def _first_answer(self) -> None:
+        """Wait for the kernel's first reply, without nbclient's one-second polling."""
+        kc = self.client.kc
+        kc.kernel_info()
+        reply = asyncio.ensure_future(kc.shell_channel.get_msg())
+        deadline = now() + START_S
+        while not reply.done():
+            await asyncio.wait({reply}, timeout=0.5)
+            if now() > deadline or await self.kernel.manager.provisioner.poll() is not None:
+                raise RuntimeError("the kernel did not start")
+
+    async def _cell(self, cell: Any, index: int, number: int, left: float) -> tuple[str, str, bool]:
+        start = now()
+        task = asyncio.ensure_future(self.client.async_execute_cell(cell, index, store_history=True))
+        how, alive = "ok", True
+        deadline = start + max(left, 0.05)
+        while not task.done():
+            await asyncio.wait({task}, timeout=min(0.25, max(0.01, deadline - now())))
+            if task.done():
+                break
+            if self.client.flooded:
+                how = "output flood"
+            elif now() >= deadline:
+                how = "timeout"
+            if how != "ok":
+                alive = await self._interrupt(task)
+                break
+        if how == "ok" and self.client.flooded:
+            how = "output flood"
+        if how == "ok":
+            try:
+                task.result()
+            except DeadKernelError:
+                how, alive = "kernel died", False
+        detail = {"timeout": f"in code cell {number}", "kernel died": self._death(number)}.get(how, f"in code cell {number}")
+        self._report_cell(cell, number, now() - start, how, detail)
+        return how, "" if how == "ok" else detail, alive
+
+    def _death(self, number: int) -> str:
+        status = self.kernel.manager.provisioner.reaper.status(self.kernel.pid)
+        return f"in code cell {number}, exit status {status}"
+
+    async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
+        """Interrupt the cell; True if the kernel obeyed. A kernel that does not is killed."""
+        for _ in range(2):
+            await self.kernel.manager.interrupt_kernel()
+            await asyncio.wait({task}, timeout=INTERRUPT_GRACE_S)
+            if task.done():
+                task.exception()  # looked at, so that asyncio does not complain
+                return True
+        task.cancel()
+        await self.kernel.manager.provisioner.kill()
+        await asyncio.wait({task}, timeout=1)
+        return False
+
+    def _report_cell(self, cell: Any, number: int, seconds: float, how: str, detail: str) -> None:
+        error = next((o for o in cell.outputs if o.get("output_type") == "error"), None)
+        if how != "ok" or error is None:
+            message = detail if how != "ok" else ""
+            self.channel.send(wire.CellDone(number, how == "ok", seconds, how if how != "ok" else "", message))
+            return
+        kind, message = str(error.get("ename", ""))[:200], str(error.get("evalue", ""))[:2000]
+        traceback = ANSI.sub("", "\n".join(str(part) for part in error.get("traceback", [])[:40]))[:TEXT_CAP]
+        line = _line_of(traceback)
+        lines = cell.source.splitlines()
+        source = lines[line - 1][:300] if line and 0 < line <= len(lines) else ""
+        self.first_error = self.first_error or f"{kind} in code cell {number}"
+        self.channel.send(wire.CellDone(number, False, seconds, kind, message, line, source, traceback))
+
+
+def _line_of(traceback: str) -> int | None:
+    """The line of the cell an IPython traceback points at ("Cell In[3], line 7" or "----> 7")."""
+    found = re.search(r"Cell In\[\d+\], line (\d+)", traceback) or re.search(r"^-+> (\d+) ", traceback, re.MULTILINE)
+    return int(found.group(1)) if found else None
+
+
+# ---------------------------------------------------------------- files
+
+
+def send_files(channel: Channel, order: wire.RunNotebook) -> None:
+    """Send what matches ``keep``: regular files below the work folder, no links, within the caps."""
+    matches = []
+    work = os.getcwd()
+    for folder, names, files in os.walk(work, followlinks=False):
+        names[:] = [n for n in sorted(names) if not os.path.islink(os.path.join(folder, n))][:1000]
+        for name in sorted(files)[:2000]:
+            path = os.path.relpath(os.path.join(folder, name), work)
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in order.keep):
+                matches.append((os.lstat(path).st_mtime_ns, path))
+    left = order.keep_bytes
+    for position, (_, path) in enumerate(sorted(matches)[:FILES_CAP], start=1):
+        try:
+            data = _read(path, left)
+        except (OSError, ValueError) as error:
+            channel.send(wire.FileRefused(path[:500], str(error)[:200]))
+            continue
+        left -= len(data)
+        for part in kernels.parts(path, data, position):
+            channel.send(part)
+
+
+def _read(path: str, cap: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        if status.st_size > cap:
+            raise ValueError(f"{status.st_size} bytes are more than the lab keeps")
+        return file.read(cap + 1)[:cap]
+
+
+def _send_executed(channel: Channel, notebook: Any) -> None:
+    text = nbformat.writes(notebook, version=4)
+    for part in kernels.parts(".executed.ipynb", text.encode("utf-8", "replace")):
+        channel.send(part)
+
+
+# ---------------------------------------------------------------- questions
+
+
+def _finish(channel: Channel, order: wire.RunNotebook, kernel: kernels.Kernel) -> bool:
+    """Let the probe keep the models; pass its reports on until it is ready. False if it died meanwhile."""
+    kernel.probe.settimeout(60)
+    try:
+        kernel.probe.sendall(wire.frame(order))
+        while True:
+            body = read_frame(kernel.probe, wire.REPORT_CAP)
+            if body is None:
+                return False
+            report = wire.decode_report(body)
+            if isinstance(report, wire.Ready):
+                return True
+            channel.send(report)
+    except (OSError, wire.WireError):
+        return False
+
+
+def _relay(channel: Channel, kernel: kernels.Kernel, alive: bool) -> None:
+    """Questions to the probe, answers back, until the judge hangs up. A probe that is late is killed."""
+    while True:
+        order = channel.receive()
+        if order is None or isinstance(order, wire.Stop):
+            return
+        if not isinstance(order, wire.Ask):
+            continue
+        body = _exchange(kernel, order) if alive else None
+        if body is None:
+            alive = False
+            channel.send(wire.Answer(order.nonce, "died", None, wire.Fault("KernelDied", "the kernel is gone")))
+        else:
+            channel.send_raw(wire.HEADER.pack(len(body)) + body)
+
+
+def _exchange(kernel: kernels.Kernel, ask: wire.Ask) -> bytes | None:
+    import signal
+
+    kernel.probe.settimeout(ask.deadline_s + 5)
+    try:
+        kernel.probe.sendall(wire.frame(ask))
+        body = read_frame(kernel.probe, ask.max_bytes)
+        if body is None:
+            return None
+        return body
+    except (OSError, wire.WireError):
+        try:
+            os.kill(kernel.pid, signal.SIGKILL)
+        except OSError:
+            return None
+        return None

@@ -1,0 +1,256 @@
+"""One run, from a submission to a verdict: the pipeline, readable from top to bottom.
+
+    submission -> job -> run -> session -> suite -> verdict and exhibits
+
+Nothing here decides a point: the suite does, and the rubric adds up. Nothing of the student's is imported, opened by
+path or trusted: it is asked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from grader import heldout as heldouts
+from grader import rubric
+from grader.checks.convention import as_trained
+from grader.checks.judge import Judged, judge, unrun
+from grader.checks.marks import Mark, running
+from grader.checks.student import Bench, Student, wire_name
+from grader.datasets import Source
+from grader.diagnosis import advise
+from grader.errors import ChannelError, SandboxError
+from grader.exhibits import exhibit
+from grader.labs import Lab
+from grader.records import (
+    CellError,
+    CheckResult,
+    Ending,
+    Evidence,
+    Exhibits,
+    Flag,
+    Level,
+    Limits,
+    Outcome,
+    Tier,
+    Verdict,
+)
+from grader.runner import Job, OnEvent, RunFacts, open_clean, overlays_for, run_notebook
+from grader.sandbox.backends import interpreter
+from grader.session import Link, Session, Tape
+from grader.submissions import Submission
+from grader.wire import SourceCell
+from grader.zygote import Zygote
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything about a lab in this course that does not depend on the submission."""
+
+    lab: Lab
+    source: Source | None
+    mounted: Path | None
+    secret: str
+    limits: Limits
+    level: Level
+    language: str = "en"
+
+    @property
+    def tier(self) -> Tier:
+        return self.source.tier if self.source else Tier.FULL
+
+    def heldout(self, submission: str) -> heldouts.Heldout | None:
+        """The draw that these bytes meet."""
+        return heldouts.draw(self.lab.id, self.source, self.secret, submission) if self.source else None
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What grading one submission gave: what the cards show, and what a regrade needs."""
+
+    verdict: Verdict
+    exhibits: Exhibits
+    facts: RunFacts
+    tape: Tape
+    missed: bool = False
+
+
+def grade_submission(zygote: Zygote, setting: Setting, submission: Submission, on_event: OnEvent = lambda text: None) -> Graded:
+    """Run and judge one submission. Raises SandboxError when the machine, LabError when the lab is at fault."""
+    if submission.problem is not None:
+        return ungraded(setting, submission, submission.problem, submission.problem_text)
+    begun = time.monotonic()
+    heldout = setting.heldout(submission.sha256)
+    seed = heldout.seed if heldout else int(submission.sha256[:7], 16)
+    on_event("running")
+    with run_notebook(zygote, _job(zygote, setting, submission, seed), on_event) as run:
+        on_event("judging")
+        clean = _CleanRoom(zygote, seed, setting.limits)
+        tape = Tape()
+        session = Session(run.link, clean.open, tape, seed=seed, deadline_s=setting.limits.question_s)
+        try:
+            graded = judge_run(setting, submission, run.facts, session, heldout)
+        finally:
+            session.close()
+            clean.close()
+        timings = {**graded.verdict.timings, "questions": session.seconds, "total": time.monotonic() - begun}
+        verdict = msgspec.structs.replace(
+            graded.verdict,
+            timings={name: round(seconds, 3) for name, seconds in timings.items()},
+            peak_memory_mb=round(run.peak_memory_mb(), 1),
+        )
+    return Graded(verdict, graded.exhibits, run.facts, tape)
+
+
+def judge_run(
+    setting: Setting,
+    submission: Submission,
+    facts: RunFacts,
+    session: Session,
+    heldout: heldouts.Heldout | None,
+    *,
+    read_file: Callable[[str], bytes] | None = None,
+    exhibits: Exhibits | None = None,
+) -> Graded:
+    """Judge a run that is over: live, or from its tape (then ``exhibits`` are the kept ones)."""
+    bench = Bench(setting.lab, facts, session, read_file or (lambda path: facts.files[path]))
+    judged = judge(setting.lab, bench, heldout, setting.tier)
+    flags = list(judged.flags)
+    if exhibits is None:
+        exhibits, more = _exhibits(setting, bench, heldout)
+        flags += more
+    verdict = _verdict(setting, submission, facts, judged, tuple(flags))
+    return Graded(verdict, exhibits, facts, session.tape, judged.missed)
+
+
+def ungraded(setting: Setting, submission: Submission, ending: Ending, detail: str) -> Graded:
+    """The verdict of a submission that was never run: a bad file, or a failure of ours."""
+    ours = ending is Ending.OURS
+    why = detail or ending.value
+    results = unrun(setting.lab.checks, why, Outcome.ERRORED if ours else Outcome.FAILED)
+    facts = RunFacts(ending=ending, ending_detail=detail)
+    verdict = _verdict(setting, submission, facts, Judged(results=results), ())
+    return Graded(verdict, Exhibits(), facts, Tape())
+
+
+def _job(zygote: Zygote, setting: Setting, submission: Submission, seed: int) -> Job:
+    lab = setting.lab
+    dataset = setting.mounted.name if setting.mounted else ""
+    inside = zygote.backend.data_folders(zygote.data, dataset) if dataset else []
+    names = [wire_name(contract) for contract in lab.contract.values()]
+    return Job(
+        cells=tuple(SourceCell(cell.kind, cell.source) for cell in submission.cells),
+        seed=seed,
+        limits=setting.limits,
+        keep=lab.keep,
+        models=tuple(name for name in names if name.kind == "model"),
+        probes=tuple(name for name in names if name.kind != "model"),
+        dataset=dataset,
+        overlays=dict(overlays_for(lab.data, interpreter(zygote.python).site, inside, setting.mounted)),
+    )
+
+
+class _CleanRoom:
+    """Starts the clean sandbox when it is first needed, and ends it."""
+
+    def __init__(self, zygote: Zygote, seed: int, limits: Limits) -> None:
+        self._zygote, self._seed, self._limits = zygote, seed, limits
+        self._watch: Any = None
+
+    def open(self) -> Link:
+        try:
+            link, self._watch = open_clean(self._zygote, self._seed, self._limits)
+        except ChannelError as error:
+            raise SandboxError(f"the clean sandbox did not start: {error}") from None
+        return link
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
+
+
+def _exhibits(setting: Setting, bench: Bench, heldout: heldouts.Heldout | None) -> tuple[Exhibits, list[Flag]]:
+    """What the card shows besides the checks. A failure here costs the card a picture, never anyone a point."""
+    with running(Mark("exhibits", 0, Evidence.OBSERVED)):
+        try:
+            student = Student(bench)
+            drawn = heldout and as_trained_or_same(student, setting.lab, heldout)
+            return exhibit(setting.lab, bench, student, drawn)
+        except Exception as error:
+            return Exhibits(), [Flag(kind="exhibits", message=f"the card lacks its pictures: {type(error).__name__}: {error}"[:300])]
+
+
+def as_trained_or_same(student: Student, lab: Lab, heldout: heldouts.Heldout) -> heldouts.Heldout:
+    """The draw in the range the lab's first model was trained on, where there is such a model."""
+    for contract in lab.contract.values():
+        if contract.kind == "model":
+            return as_trained(getattr(student, contract.name), heldout)
+    return heldout
+
+
+# ---------------------------------------------------------------- the verdict
+
+
+def _verdict(setting: Setting, submission: Submission, facts: RunFacts, judged: Judged, flags: tuple[Flag, ...]) -> Verdict:
+    score, max_score = rubric.total(judged.results)
+    attention = [f"{result.id}: {_last_line(result.staff_note)}" for result in judged.results if result.outcome is Outcome.ERRORED]
+    if facts.ending is Ending.OURS:
+        attention.insert(0, facts.ending_detail or "the run could not be done")
+    return Verdict(
+        lab=setting.lab.id,
+        lab_title=setting.lab.title_zh if submission.language == "zh" and setting.lab.title_zh else setting.lab.title,
+        student=submission.student,
+        submission=submission.sha256,
+        ending=facts.ending,
+        ending_detail=facts.ending_detail,
+        score=score,
+        max_score=max_score,
+        checks=judged.results,
+        level=setting.level,
+        tier=setting.tier,
+        environment=facts.environment,
+        cell_errors=tuple(_advised(error) for error in facts.cell_errors),
+        needs_attention=tuple(attention),
+        notes=tuple(_notes(setting, facts, judged.results)),
+        flags=flags,
+        artifacts=facts.artifacts,
+        timings={**facts.timings, "judging": judged.seconds},
+        peak_memory_mb=facts.peak_memory_mb,
+        limits=setting.limits,
+        graded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        language=submission.language,
+    )
+
+
+def _advised(error: CellError) -> CellError:
+    return msgspec.structs.replace(error, advice=advise(error.kind, error.message, error.source_line))
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1][:300] if lines else "no details"
+
+
+def _notes(setting: Setting, facts: RunFacts, results: tuple[CheckResult, ...]) -> list[str]:
+    """What the student should know about how they were graded."""
+    notes = []
+    for found in facts.found:
+        if found.how == "alias":
+            notes.append(f"Your `{found.found_as}` was graded as `{found.name}`.")
+        elif found.how in ("trained", "only"):
+            shown = f"`{found.found_as}`" if found.found_as else "a model without a name"
+            why = "the last model trained in the notebook" if found.how == "trained" else "the only model in the notebook"
+            notes.append(f"There is no `{found.name}`; {shown}, {why}, was graded instead.")
+        if found.note:
+            notes.append(f"`{found.name}`: {found.note}.")
+    for path, why in list(facts.refused.items())[:10]:
+        notes.append(f"`{path}` was not collected: {why}.")
+    if setting.lab.data in ("iris", "auto_mpg"):
+        notes.append("This data set is small and public: accuracy on it proves skill, not where the model came from.")
+    return notes

@@ -1,0 +1,298 @@
+"""Functions a question may call by name (`wire.Helper`): what the judge asks of models, files and tensors.
+
+The same helpers serve the live kernel (answers observed) and the clean sandbox (answers verified, because no
+student code is there). All take and return plain data or handles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from grader.probe import hooks
+
+#: Rows per eager forward pass: 1,000 MNIST images through a small network need some 50 MB.
+CHUNK_ROWS = 1000
+
+
+def predict(model: Any, inputs: Any, training: bool = False) -> Any:
+    """The model's outputs for ``inputs`` as one array, in chunks and eagerly.
+
+    Eagerly, because `Model.predict` first compiles a graph (0.1 to 0.3 s, measured), which a small model never
+    earns back. A model with one input of another size but the same number of values per row is fed reshaped:
+    (n, 28, 28) also fits (784,) and (28, 28, 1).
+    """
+    inputs = fit_shape(model, np.asarray(inputs))
+    parts = []
+    for start in range(0, max(len(inputs), 1), CHUNK_ROWS):
+        out = model(inputs[start : start + CHUNK_ROWS], training=training)
+        parts.append(np.asarray(out))
+    return np.concatenate(parts, axis=0)
+
+
+def fit_shape(model: Any, inputs: Any) -> Any:
+    """``inputs`` in the row shape the model was built for, where the number of values allows it."""
+    try:
+        wanted = tuple(model.input_shape[1:])
+    except Exception:  # several inputs, or not built: feed as they are
+        return inputs
+    have = inputs.shape[1:]
+    if wanted == have or None in wanted or int(np.prod(wanted)) != int(np.prod(have)):
+        return inputs
+    return inputs.reshape((len(inputs), *wanted))
+
+
+def student_predict(model: Any, inputs: Any) -> Any:
+    """What the student's own ``model.predict`` says: an override shows here and not in the clean sandbox."""
+    return model.predict(fit_shape(model, np.asarray(inputs)), verbose=0)
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Layers, shapes, parameters and how it was compiled."""
+    rows = []
+    for layer in list(model.layers)[:500]:
+        try:
+            shape = [list(s) if isinstance(s, tuple) else s for s in _shapes(layer)]
+        except Exception:  # not built, or without a static shape
+            shape = []
+        config = {}
+        try:
+            raw = layer.get_config()
+            for key in ("units", "activation", "rate", "filters", "kernel_size", "pool_size", "input_dim", "output_dim", "scale"):
+                if key in raw and isinstance(raw[key], str | int | float | list | tuple):
+                    config[key] = list(raw[key]) if isinstance(raw[key], tuple) else raw[key]
+        except Exception:
+            config = {}
+        try:
+            count = int(layer.count_params())
+        except Exception:
+            count = 0
+        rows.append({"name": str(layer.name)[:100], "kind": type(layer).__name__[:100], "shape": shape, "parameters": count, "config": config})
+    return {
+        "type": type(model).__name__[:100],
+        "layers": rows,
+        "parameters": int(model.count_params()) if model.built else 0,
+        "trainable": int(sum(int(np.prod(v.shape)) for v in model.trainable_variables)),
+        "input_shape": _plain_shape(getattr(model, "input_shape", None)) if model.built else None,
+        "output_shape": _plain_shape(getattr(model, "output_shape", None)) if model.built else None,
+        "compiled": compiled(model),
+    }
+
+
+def _shapes(layer: Any) -> list[Any]:
+    output = layer.output
+    outputs = output if isinstance(output, list | tuple) else [output]
+    return [tuple(side for side in item.shape) for item in outputs]
+
+
+def _plain_shape(shape: Any) -> Any:
+    if isinstance(shape, list | tuple):
+        return [_plain_shape(side) for side in shape]
+    return shape if shape is None else int(shape)
+
+
+def compiled(model: Any) -> dict[str, Any]:
+    """The loss, optimizer and metrics the model was compiled with; empty when it was not."""
+    if not getattr(model, "compiled", False):
+        return {}
+    loss = getattr(model, "loss", None)
+    optimizer = getattr(model, "optimizer", None)
+    from_logits = getattr(loss, "from_logits", None)
+    if from_logits is None and hasattr(loss, "get_config"):
+        from_logits = (loss.get_config().get("fn_kwargs") or {}).get("from_logits", loss.get_config().get("from_logits"))
+    name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", None) or type(loss).__name__
+    return {
+        "loss": str(name)[:100],
+        "loss_class": type(loss).__name__[:100],
+        "from_logits": bool(from_logits) if from_logits is not None else False,
+        "optimizer": type(optimizer).__name__[:100],
+        "learning_rate": _float(getattr(optimizer, "learning_rate", None)),
+        "iterations": _int(getattr(optimizer, "iterations", None)),
+    }
+
+
+def _float(number: Any) -> float | None:
+    try:
+        return float(np.asarray(number))
+    except (TypeError, ValueError):
+        return None
+
+
+def _int(number: Any) -> int | None:
+    try:
+        return int(np.asarray(number))
+    except (TypeError, ValueError):
+        return None
+
+
+def training(model: Any) -> dict[str, Any]:
+    """What the hooks recorded about this model's training."""
+    return hooks.training_of(model)
+
+
+def training_summary() -> dict[str, Any]:
+    """What the hooks recorded about all training in the notebook."""
+    return hooks.summary()
+
+
+def architecture(model: Any) -> str:
+    """The model's architecture as JSON, flattened to built-in layers where it is the student's own class."""
+    from grader.probe.keep import architecture as keep_architecture
+
+    text, _ = keep_architecture(model)
+    return text
+
+
+def rebuild(text: str, weights: list[Any] | None = None) -> Any:
+    """A model from architecture JSON and weights, without student code (Keras's safe mode refuses Lambda)."""
+    import keras
+
+    model = keras.models.model_from_json(text)
+    if not model.built:
+        shape = json.loads(text).get("config", {}).get("build_input_shape")
+        if shape:
+            model.build(shape)
+    if weights is not None:
+        model.set_weights(weights)
+    return model
+
+
+def rebuild_kept(path: str, digest: str) -> Any:
+    """A model from what `keep.keep` wrote. ``digest`` only names the file on the tape."""
+    import msgspec
+
+    from grader import wire
+
+    with open(path, "rb") as file:
+        text, values = wire.from_value(msgspec.msgpack.decode(file.read(), type=wire.Seq))
+    return rebuild(text, values)
+
+
+def load_saved(path: str) -> Any:
+    """A whole saved model: .keras, legacy .h5, or a SavedModel folder. Raises what Keras raises."""
+    import keras
+
+    if os.path.isdir(path):
+        layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
+        return keras.Sequential([layer])
+    return keras.models.load_model(path, compile=False)
+
+
+def load_weights(model: Any, path: str) -> Any:
+    """Put a weights file into a model, whatever its format: .weights.h5, .h5, or a TensorFlow checkpoint prefix."""
+    import tensorflow as tf
+
+    if path.endswith(".h5"):
+        model.load_weights(path)
+    else:
+        status = tf.train.Checkpoint(model).read(path)
+        status.expect_partial()
+        if not _restored(model, path):
+            raise ValueError("the checkpoint holds none of this model's weights")
+    return model
+
+
+def _restored(model: Any, path: str) -> bool:
+    import tensorflow as tf
+
+    names = {tuple(shape) for _, shape in tf.train.list_variables(path)}
+    return all(tuple(v.shape) in names for v in model.weights)
+
+
+def optimizer_state(path: str) -> dict[str, Any]:
+    """What a whole-model file keeps of its optimizer: {"present", "iterations", "slots"}.
+
+    Read from the file itself, since loading with ``compile=True`` would need the student's losses and metrics.
+    """
+    import zipfile
+
+    import h5py
+
+    if os.path.isdir(path):
+        return {"present": False, "iterations": None, "slots": 0}
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if "model.weights.h5" not in names:
+                return {"present": False, "iterations": None, "slots": 0}
+            archive.extract("model.weights.h5", "/tmp/optimizer_state")  # noqa: S108 - the run's own, private
+        path, group = "/tmp/optimizer_state/model.weights.h5", "optimizer/vars"  # noqa: S108
+    else:
+        group = "optimizer_weights"
+    with h5py.File(path, "r") as file:
+        if group not in file:
+            return {"present": False, "iterations": None, "slots": 0}
+        found: list[Any] = []
+        file[group].visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+        scalars = [int(item[()]) for item in found if item.shape == () and item.dtype.kind in "iu"]
+        return {
+            "present": bool(found),
+            "iterations": max(scalars) if scalars else None,
+            "slots": sum(1 for item in found if item.shape != ()),
+        }
+
+
+def weights(model: Any) -> list[Any]:
+    """All weights, as arrays, in Keras's order."""
+    return [np.asarray(w) for w in model.get_weights()]
+
+
+def take(iterable: Any, count: int) -> list[Any]:
+    """The first ``count`` items of anything iterable (a tf.data data set's batches, say)."""
+    out = []
+    for item in iterable:
+        if len(out) >= count:
+            break
+        out.append(item)
+    return out
+
+
+def device(tensor: Any) -> str:
+    """Where an eager tensor lives, as TensorFlow says."""
+    return str(tensor.device)[:200]
+
+
+def type_name(thing: Any) -> str:
+    """The object's type, as module.qualname."""
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"[:200]
+
+
+def deliver(path: str, data: bytes) -> str:
+    """Write a hidden file into the work folder and return its path, for functions that read files."""
+    target = os.path.join(os.getcwd(), os.path.basename(path))
+    with open(target, "wb") as file:
+        file.write(data)
+    return target
+
+
+def same(thing: Any, other: Any) -> bool:
+    """Whether two handles are one object."""
+    return thing is other
+
+
+HELPERS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        predict,
+        student_predict,
+        describe,
+        training,
+        training_summary,
+        architecture,
+        rebuild,
+        rebuild_kept,
+        load_saved,
+        load_weights,
+        optimizer_state,
+        weights,
+        take,
+        device,
+        type_name,
+        deliver,
+        same,
+    )
+}

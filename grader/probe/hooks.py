@@ -1,0 +1,253 @@
+"""What the kernel records about training, while the notebook runs. Evidence grade: observed.
+
+Three hooks, put into Keras and TensorFlow before the first cell: `fit` (each call: data, epochs, the metrics of
+every epoch), `Optimizer.apply` (own loops) and `GradientTape.gradient` (own loops without an optimizer). The
+first time a variable is about to be trained, its value is copied, so that "the weights moved" can be said of
+any model, however it was trained. A hostile notebook can fake all of it.
+
+One recorder per process, because what it hooks is global to the process too.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+import weakref
+from typing import Any
+
+import numpy as np
+
+#: Initial values are copied up to this many numbers per run (32 MB of float32); beyond it only digests of sums.
+COPY_CAP = 8_000_000
+#: Values of each metric kept per fit; notebooks train up to 1,000 epochs.
+EPOCH_CAP = 2_000
+FIT_CAP = 50
+
+
+class Recorder:
+    """Facts about training in this process."""
+
+    def __init__(self) -> None:
+        self.fits: list[dict[str, Any]] = []
+        self.tape_gradients = 0
+        self.applies = 0
+        self.initial: dict[int, tuple[Any, Any]] = {}
+        self.copied = 0
+        self.optimizers: dict[int, Any] = {}
+        self.last_model: Any = None
+
+    def remember(self, variables: Any) -> None:
+        """Copy the values of variables met for the first time."""
+        for variable in variables:
+            if id(variable) in self.initial:
+                continue
+            value = _value(variable)
+            if value is None or self.copied + value.size > COPY_CAP:
+                continue
+            self.copied += value.size
+            self.initial[id(variable)] = (weakref.ref(variable), value)
+
+    def moved(self, variables: Any) -> float | None:
+        """Largest change of any remembered variable since it was first seen; None when none was."""
+        changes = []
+        for variable in variables:
+            reference, before = self.initial.get(id(variable), (None, None))
+            if reference is None or reference() is not variable:
+                continue
+            after = _value(variable)
+            if after is not None and before is not None and after.shape == before.shape and after.size:
+                changes.append(float(np.max(np.abs(after.astype("float64") - before.astype("float64")))))
+        return max(changes) if changes else None
+
+    def steps(self) -> int:
+        """Optimizer steps taken by any optimizer seen, compiled loops included."""
+        total = 0
+        for reference in self.optimizers.values():
+            optimizer = reference()
+            value = None if optimizer is None else _value(optimizer.iterations)
+            total += 0 if value is None else int(value)
+        return total
+
+
+RECORDER = Recorder()
+
+
+def last_trained_model() -> Any:
+    """The model `fit` was last called on, or None."""
+    return None if RECORDER.last_model is None else RECORDER.last_model()
+
+
+def was_touched(model: Any) -> bool:
+    """Whether some variable of the model was trained (seen by any hook)."""
+    return any(id(v) in RECORDER.initial for v in _trainable(model))
+
+
+def training_of(model: Any) -> dict[str, Any]:
+    """The record of one model: its fits, and whether its weights moved. Plain data."""
+    mine = [{k: v for k, v in fit.items() if k != "model"} for fit in RECORDER.fits if fit["model"] == id(model)]
+    moved = RECORDER.moved(_trainable(model))
+    return {
+        "fits": mine,
+        "moved": moved,
+        "tape_gradients": RECORDER.tape_gradients,
+        "optimizer_steps": RECORDER.steps(),
+    }
+
+
+def summary() -> dict[str, Any]:
+    """Everything recorded, as plain data."""
+    return {
+        "fits": [{k: v for k, v in fit.items() if k != "model"} for fit in RECORDER.fits],
+        "tape_gradients": RECORDER.tape_gradients,
+        "optimizer_applies": RECORDER.applies,
+        "optimizer_steps": RECORDER.steps(),
+    }
+
+
+def install() -> None:
+    """Hook Keras and TensorFlow. Call once, after they are imported (in the zygote, before the fork)."""
+    import keras
+    import tensorflow as tf
+
+    trainer = next(base for base in keras.Model.__mro__ if "fit" in vars(base))
+    _wrap(trainer, "fit", _fit)
+    _wrap(keras.optimizers.Optimizer, "apply", _apply)
+    _wrap(tf.GradientTape, "gradient", _gradient)
+
+
+def _wrap(owner: Any, name: str, around: Any) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return around(original, self, args, kwargs)
+
+    setattr(owner, name, hooked)
+
+
+def _gradient(original: Any, tape: Any, args: Any, kwargs: Any) -> Any:
+    RECORDER.tape_gradients += 1
+    return original(tape, *args, **kwargs)
+
+
+def _apply(original: Any, optimizer: Any, args: Any, kwargs: Any) -> Any:
+    RECORDER.applies += 1
+    if id(optimizer) not in RECORDER.optimizers:
+        try:
+            RECORDER.optimizers[id(optimizer)] = weakref.ref(optimizer)
+            given = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
+            RECORDER.remember(given if given is not None else getattr(optimizer, "_trainable_variables", ()))
+        except Exception:  # recording must never break the notebook
+            RECORDER.copied += 0
+    return original(optimizer, *args, **kwargs)
+
+
+def _fit(original: Any, model: Any, args: Any, kwargs: Any) -> Any:
+    record: dict[str, Any] = {"model": id(model), "name": str(getattr(model, "name", ""))[:100], "logs": {}, "epochs": 0}
+    try:
+        record |= _describe_data(args, kwargs)
+        kwargs = _with_watcher(args, kwargs, model, record)
+        RECORDER.last_model = weakref.ref(model)
+        if len(RECORDER.fits) < FIT_CAP:
+            RECORDER.fits.append(record)
+    except Exception:  # recording must never break the notebook
+        record["incomplete"] = True
+    start = time.perf_counter()
+    try:
+        return original(model, *args, **kwargs)
+    finally:
+        record["seconds"] = time.perf_counter() - start
+
+
+def _with_watcher(args: Any, kwargs: Any, model: Any, record: dict[str, Any]) -> dict[str, Any]:
+    """Add a callback of ours to those the student gave (as keyword, as nearly everyone does)."""
+    import keras
+
+    if len(args) > 5:  # fit(x, y, batch_size, epochs, verbose, callbacks): given by position; rare
+        return dict(kwargs)
+
+    class Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        def on_train_begin(self, logs: Any = None) -> None:
+            RECORDER.remember(_trainable(model))
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            record["epochs"] += 1
+            for key, number in (logs or {}).items():
+                series = record["logs"].setdefault(str(key)[:60], [])
+                if len(series) < EPOCH_CAP:
+                    series.append(_number(number))
+
+    given = kwargs.get("callbacks")
+    if given is None:
+        callbacks: Any = [Watcher()]
+    elif isinstance(given, list | tuple):
+        callbacks = [*given, Watcher()]
+    elif isinstance(given, keras.callbacks.Callback) and not isinstance(given, keras.callbacks.CallbackList):
+        callbacks = [given, Watcher()]
+    else:
+        return dict(kwargs)
+    return {**kwargs, "callbacks": callbacks}
+
+
+def _describe_data(args: Any, kwargs: Any) -> dict[str, Any]:
+    x = args[0] if args else kwargs.get("x")
+    y = args[1] if len(args) > 1 else kwargs.get("y")
+    return {
+        "x": _describe_array(x),
+        "y": _describe_array(y),
+        "validated": kwargs.get("validation_data") is not None or bool(kwargs.get("validation_split")),
+        "callbacks": [type(c).__name__[:60] for c in kwargs.get("callbacks") or [] if c is not None][:20]
+        if isinstance(kwargs.get("callbacks"), list | tuple)
+        else [],
+    }
+
+
+def _describe_array(thing: Any) -> dict[str, Any]:
+    """Shape, dtype and range of (a sample of) what was fitted on; only the type where it is not an array."""
+    if thing is None:
+        return {}
+    kind = type(thing).__name__[:60]
+    if kind in ("Series", "DataFrame"):
+        thing = thing.to_numpy()
+    if hasattr(thing, "numpy") and not isinstance(thing, np.ndarray):
+        thing = thing.numpy()
+    if isinstance(thing, list):
+        thing = np.asarray(thing) if len(thing) < 200_000 else np.asarray(thing[:1000])
+    if not isinstance(thing, np.ndarray) or thing.dtype.kind not in "biuf" or not thing.size:
+        return {"type": kind}
+    sample = thing[:: max(1, len(thing) // 2000)] if thing.ndim else thing
+    return {
+        "type": kind,
+        "shape": [int(side) for side in thing.shape],
+        "dtype": str(thing.dtype),
+        "low": float(np.nanmin(sample)),
+        "high": float(np.nanmax(sample)),
+        "mean": float(np.nanmean(sample)),
+    }
+
+
+def _trainable(model: Any) -> list[Any]:
+    try:
+        return list(model.trainable_variables)
+    except Exception:  # an unbuilt or odd model has none to tell
+        return []
+
+
+def _value(variable: Any) -> Any:
+    """The variable's number now, also while a tf.function is being traced; None where it has none."""
+    tensorflow = sys.modules.get("tensorflow")
+    try:
+        if tensorflow is None:
+            return np.array(variable.numpy())
+        with tensorflow.init_scope():
+            return np.array(variable.numpy())
+    except Exception:  # symbolic, deleted or not a variable
+        return None
+
+
+def _number(number: Any) -> float | None:
+    try:
+        return float(number)
+    except (TypeError, ValueError):
+        return None

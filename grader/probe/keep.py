@@ -1,0 +1,89 @@
+"""Keep the graded model: its architecture as JSON and its weights as arrays, for the clean sandbox.
+
+A model made of built-in layers rebuilds from these two exactly. A subclass does not: its class is student
+code. Where its ``call`` is made of Keras layers, tracing it once with a symbolic input gives a functional
+model of built-in layers with the same variables, and that one is kept ("flattened"). Where that fails too,
+nothing is kept, and the judge knows that only the live kernel can answer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from grader import wire
+
+#: Modules whose classes the clean sandbox has. Anything else in the JSON is student code.
+KNOWN_MODULES = ("keras", "builtins")
+
+
+class NotKept(Exception):
+    """The model cannot be rebuilt without the student's code; the message says why, for the card."""
+
+
+def keep(model: Any) -> tuple[bytes, str]:
+    """(the kept model as bytes, a note). Raises NotKept."""
+    text, source = architecture(model)
+    values = wire.to_value([np.asarray(w) for w in source.get_weights()])
+    note = "" if source is model else "flattened from the student's class"
+    return msgspec.msgpack.encode(wire.Seq([wire.Lit(text), values])), note
+
+
+def architecture(model: Any) -> tuple[str, Any]:
+    """(architecture JSON without student code, the model it describes). Raises NotKept."""
+    if not model.built:
+        raise NotKept("the model was never built: it has not seen any data and declares no input shape")
+    foreign = "it is a class of your own"
+    try:
+        text = model.to_json()
+        foreign = _foreign(json.loads(text))
+        if not foreign:
+            return text, model
+    except Exception:
+        foreign = "it is a class of your own"
+    try:
+        flat = _flatten(model)
+        text = flat.to_json()
+        if not _foreign(json.loads(text)):
+            return text, flat
+    except Exception as error:
+        raise NotKept(f"{foreign}, and could not be traced ({type(error).__name__})") from None
+    raise NotKept(foreign)
+
+
+def _foreign(config: Any) -> str:
+    """The first class in an architecture that is not Keras's own, in words, or ''."""
+    if isinstance(config, dict):
+        module, name = config.get("module"), config.get("class_name")
+        if name == "Lambda":
+            return "it has a Lambda layer, which is code"
+        if isinstance(name, str) and (
+            (isinstance(module, str) and module.split(".")[0] not in KNOWN_MODULES)
+            or (module is None and config.get("registered_name") not in (None, name))
+        ):
+            return f"it needs your class {name[:60]!r}"
+        return next((found for value in config.values() if (found := _foreign(value))), "")
+    if isinstance(config, list):
+        return next((found for value in config if (found := _foreign(value))), "")
+    return ""
+
+
+def _flatten(model: Any) -> Any:
+    import keras
+
+    shape = getattr(model, "_build_shapes_dict", None) or {}
+    dims = next(iter(shape.values()), None) if isinstance(shape, dict) else shape
+    if dims is None:
+        dims = model.input_shape
+    inputs = keras.Input(shape=tuple(dims)[1:])
+    outputs = model.call(inputs)
+    flat = keras.Model(inputs, outputs)
+    theirs, ours = model.get_weights(), flat.get_weights()
+    if [w.shape for w in theirs] != [w.shape for w in ours]:
+        own = {id(v) for v in model.variables}
+        if not all(id(v) in own for v in flat.variables):
+            raise ValueError("the traced model has other variables")
+    return flat

@@ -1,0 +1,131 @@
+"""Training curves as inline SVG, drawn by pygal (docs/decisions/002-charts.md has the figures).
+
+pygal draws a self-contained picture: a script, a style sheet, tooltips and random ids. A card wants none of
+them: its content policy refuses scripts, and its own style sheet paints the lines so that they follow the
+reader's light, dark or paper. So the drawing is parsed again and only elements and attributes that are needed
+to draw survive; names of curves never enter the drawing, the template writes them beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+import pygal
+from markupsafe import Markup
+from pygal.style import Style
+
+from grader.records import Curve, Record
+
+# pygal 3.1.3 leaves an import hook behind that speaks the protocol Python 3.12 removed: on 3.11 every later import of a
+# new module warns because of it. It serves map plugins, which nobody here draws; the process gets its path back.
+sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+
+MAX_PANELS = 6
+MAX_POINTS = 120
+"""Twice the pixels a phone has for a chart's width say nothing more; longer curves are thinned."""
+_DOTS_UP_TO = 15
+_WIDTH, _HEIGHT = 360, 190
+# float32's largest value; beyond it pygal's axis arithmetic overflows and no reader learns anything.
+_LARGEST = 3.4e38
+
+_KEPT_TAGS = frozenset({"svg", "g", "path", "line", "circle", "text"})
+_KEPT_ATTRIBUTES = frozenset({"class", "transform", "d", "x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "viewBox"})
+_DROPPED_CLASSES = frozenset({"tooltip", "text-overlay", "background", "title", "titles"})
+_SVG = "{http://www.w3.org/2000/svg}"
+
+
+class Line(Record, frozen=True):
+    """One curve of a panel: what the legend says about it."""
+
+    name: str
+    first: float | None
+    last: float | None
+
+
+class Panel(Record, frozen=True):
+    """A metric and, where recorded, its ``val_`` twin: they share an axis and so one drawing."""
+
+    name: str
+    epochs: int
+    lines: tuple[Line, ...]
+    svg: Markup
+
+
+def panels(curves: Sequence[Curve]) -> tuple[Panel, ...]:
+    """The curves grouped and drawn; curves without a single finite value are left out."""
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        if any(_finite(value) is not None for value in curve.values):
+            groups.setdefault(curve.name.removeprefix("val_"), []).append(curve)
+    return tuple(_panel(name, group[:2]) for name, group in list(groups.items())[:MAX_PANELS])
+
+
+def _panel(name: str, curves: Sequence[Curve]) -> Panel:
+    epochs = max(len(curve.values) for curve in curves)
+    values = [[_finite(value) for value in curve.values] for curve in curves]
+    step = max(1, math.ceil(epochs / MAX_POINTS))
+    kept = sorted({*range(0, epochs, step), epochs - 1})
+    return Panel(
+        name=name,
+        epochs=epochs,
+        lines=tuple(_line(curve.name, column) for curve, column in zip(curves, values, strict=True)),
+        svg=_draw([[column[i] if i < len(column) else None for i in kept] for column in values], [i + 1 for i in kept]),
+    )
+
+
+def _line(name: str, values: Sequence[float | None]) -> Line:
+    known = [value for value in values if value is not None]
+    return Line(name=name, first=known[0] if len(known) > 1 else None, last=known[-1])
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and abs(value) <= _LARGEST else None
+
+
+def _draw(columns: Sequence[Sequence[float | None]], epochs: Sequence[int]) -> Markup:
+    chart = pygal.Line(
+        width=_WIDTH,
+        height=_HEIGHT,
+        margin=6,
+        js=[],
+        show_legend=False,
+        show_dots=len(epochs) <= _DOTS_UP_TO,
+        dots_size=2.5,
+        show_minor_x_labels=False,
+        truncate_label=-1,
+        y_labels_major_every=1,
+        max_scale=5,
+        min_scale=3,
+        formatter=lambda value: f"{value:.4g}",
+        allow_interruptions=True,
+        style=Style(label_font_size=11, major_label_font_size=11),
+    )
+    chart.x_labels = [str(epoch) for epoch in epochs]
+    chart.x_labels_major = [str(epoch) for epoch in _ticks(epochs)]
+    for number, column in enumerate(columns):
+        chart.add(str(number), list(column))
+    root = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314  our own drawing, numbers only
+    return Markup(ET.tostring(_bare(root), encoding="unicode"))  # noqa: S704  only tags and attributes listed above
+
+
+def _ticks(epochs: Sequence[int]) -> list[int]:
+    """First, last and a few between, on epochs that are drawn."""
+    count = min(6, len(epochs))
+    return [epochs[round(i * (len(epochs) - 1) / max(1, count - 1))] for i in range(count)]
+
+
+def _bare(element: ET.Element) -> ET.Element:
+    """A copy without namespaces, scripts, styles, tooltips or unknown attributes."""
+    kept = {name: value for name, value in element.attrib.items() if name in _KEPT_ATTRIBUTES}
+    copy = ET.Element(element.tag.removeprefix(_SVG), kept)
+    copy.text = element.text if copy.tag == "text" else None
+    for child in element:
+        tag = child.tag.removeprefix(_SVG)
+        if tag in _KEPT_TAGS and not _DROPPED_CLASSES & set(child.get("class", "").split()):
+            bare = _bare(child)
+            if tag != "g" or len(bare):
+                copy.append(bare)
+    return copy

@@ -1,0 +1,276 @@
+"""Backends: start a zygote in an outer sandbox, and plan the inner one of each run."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from grader.errors import SandboxError
+
+#: The work folder and home of a run inside a namespace sandbox.
+HOME = "/home/student"
+DATASETS = "/datasets"
+ISLAND = "/island"
+#: First of the unprivileged users a root grader gives its zygotes: systemd's range for dynamic users, which no
+#: distribution hands out to people (systemd.io, UIDS-GIDS: 61184 to 65519).
+FIRST_UID = 61184
+PACKAGE = Path(__file__).resolve().parent.parent
+#: The untrusted half: all of our own code that is visible inside.
+ISLAND_FILES = ("wire.py", "confine.py", "probe", "driver")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that can import TensorFlow: where it is and what it needs to see."""
+
+    executable: str
+    prefixes: tuple[str, ...]
+    site: str
+
+
+@functools.cache
+def interpreter(executable: str) -> Interpreter:
+    """Ask an interpreter where it lives. Raises SandboxError when it does not run."""
+    code = (
+        "import json,sys,sysconfig; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix,"
+        " sysconfig.get_path('purelib'), sysconfig.get_path('platlib')]))"
+    )
+    try:
+        done = subprocess.run([executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SandboxError(
+            f"the kernel's Python does not run: {error}", where=executable, fix="set [kernel] python in course.toml"
+        ) from None
+    found = json.loads(done.stdout)
+    prefixes = sorted({os.path.realpath(p) for p in found[1:3]} | set(found[1:3]))
+    return Interpreter(executable, tuple(prefixes), found[3])
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A zygote's process, the file its stderr goes to, and the folders to remove when it is gone."""
+
+    process: subprocess.Popen[bytes]
+    stderr: IO[bytes]
+    folders: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """What a sandbox has to offer."""
+
+    name: str
+
+    def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
+        """Start ``python -m grader.driver.zygote`` inside. ``control`` is an inheritable descriptor; ``slot``
+        (0, 1, …) tells concurrent zygotes apart. Raises SandboxError."""
+        ...
+
+    def plan(self, disk_mb: int, overlays: Mapping[str, str]) -> dict[str, Any]:
+        """How a run confines itself (see confine.enter_run)."""
+        ...
+
+    def rooms(self) -> tuple[str, str]:
+        """(work folder, tmp folder) of the next run, as seen from inside."""
+        ...
+
+    def data_folders(self, data: Path | None, dataset: str) -> list[str]:
+        """Where a run finds the mounted data, as seen from inside."""
+        ...
+
+
+def _zygote_argv(python: str, control: int, options: Mapping[str, Any]) -> list[str]:
+    return [python, "-s", "-B", "-m", "grader.driver.zygote", str(control), json.dumps(dict(options))]
+
+
+def _environ(island: str, home: str) -> dict[str, str]:
+    """All a zygote inherits. PYTHONHASHSEED is fixed so that the same bytes meet the same order of sets."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": island,
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "CUDA_CACHE_DISABLE": "1",
+        "USER": "student",
+    }
+
+
+@dataclass(frozen=True)
+class Namespaces:
+    """User, pid, network, mount, ipc and uts namespaces made with our own calls."""
+
+    name: str = "namespaces"
+    bwrap: str | None = None
+
+    def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
+        base = tempfile.mkdtemp(prefix="grader-")
+        os.chmod(base, 0o755)  # noqa: S103 - empty mount points, and the unprivileged user must reach them
+        for name in ("stage", "root", "etc"):
+            os.mkdir(f"{base}/{name}", 0o755)
+        kernel = interpreter(python)
+        read_only = {**_system_folders(), **{prefix: prefix for prefix in kernel.prefixes}, **_etc(f"{base}/etc")}
+        read_only[f"{ISLAND}/grader/__init__.py"] = str(PACKAGE / "_inside.py")
+        read_only |= {f"{ISLAND}/grader/{name}": str(PACKAGE / name) for name in ISLAND_FILES}
+        if data is not None:
+            read_only[DATASETS] = str(data)
+        if options.get("matplotlib_cache"):
+            read_only["/matplotlib"] = str(options["matplotlib_cache"])
+            options = {**options, "matplotlib_cache": "/matplotlib"}
+        plan = {
+            "read_only": _without_nested(read_only),
+            "links": _system_links(),
+            "argv": _zygote_argv(python, control, options),
+            "environ": _environ(ISLAND, HOME),
+            "uid": FIRST_UID + slot if os.getuid() == 0 else None,
+            "bwrap": self.bwrap,
+            "work": HOME,
+            "keep_fds": [0, 1, 2, control],
+            "stage": f"{base}/stage",
+            "root": f"{base}/root",
+        }
+        process, stderr = _start(plan, control)
+        return Launched(process, stderr, (base,))
+
+    def plan(self, disk_mb: int, overlays: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "namespaces": True,
+            "seccomp": True,
+            "work": HOME,
+            "disk_mb": disk_mb,
+            "processes": 512,
+            "overlays": dict(overlays),
+        }
+
+    def rooms(self) -> tuple[str, str]:
+        return HOME, "/tmp"  # noqa: S108 - each run mounts its own
+
+    def data_folders(self, data: Path | None, dataset: str) -> list[str]:
+        return [] if data is None else [f"{DATASETS}/{dataset}"]
+
+
+def Bubblewrap(path: str) -> Namespaces:  # noqa: N802 - a constructor in all but name
+    """The same rooms, the outer one built by bubblewrap."""
+    return Namespaces(name="bubblewrap", bwrap=path)
+
+
+@dataclass
+class Bare:
+    """A plain process group: for a student's own machine. Level 0, advisory."""
+
+    name: str = "none"
+    base: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="grader-"))
+
+    def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
+        island = f"{self.base}/island-{slot}/grader"
+        os.makedirs(island)
+        shutil.copyfile(PACKAGE / "_inside.py", f"{island}/__init__.py")
+        for name in ISLAND_FILES:
+            os.symlink(PACKAGE / name, f"{island}/{name}")
+        stderr = tempfile.TemporaryFile()
+        process = subprocess.Popen(
+            _zygote_argv(python, control, options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=(control,),
+            env=_environ(os.path.dirname(island), self.base),
+            cwd=self.base,
+            start_new_session=True,
+        )
+        return Launched(process, stderr, (self.base,))
+
+    def plan(self, disk_mb: int, overlays: Mapping[str, str]) -> dict[str, Any]:
+        return {"namespaces": False, "seccomp": False, "disk_mb": disk_mb, "processes": 0, "overlays": {}}
+
+    def rooms(self) -> tuple[str, str]:
+        room = tempfile.mkdtemp(prefix="r", dir=self.base)
+        os.mkdir(f"{room}/work")
+        os.mkdir(f"{room}/tmp")
+        return f"{room}/work", f"{room}/tmp"
+
+    def data_folders(self, data: Path | None, dataset: str) -> list[str]:
+        return [] if data is None else [str(data / dataset)]
+
+
+def available() -> Sequence[Backend]:
+    """Backends worth trying on this machine, strongest first. Whether they work, the canary says."""
+    found: list[Backend] = []
+    if sys.platform == "linux":
+        bwrap = shutil.which("bwrap")
+        if bwrap:
+            found.append(Bubblewrap(bwrap))
+        found.append(Namespaces())
+    if hasattr(os, "fork"):
+        found.append(Bare())
+    return found
+
+
+def _start(plan: Mapping[str, Any], control: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    stderr = tempfile.TemporaryFile()
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-B", str(PACKAGE / "confine.py"), str(read_end)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        pass_fds=(read_end, control),
+        env={},
+        cwd="/",
+        start_new_session=True,
+    )
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as file:
+        file.write(json.dumps(plan).encode())
+    return process, stderr
+
+
+def _system_folders() -> dict[str, str]:
+    folders = {"/usr": "/usr"}
+    for name in ("/bin", "/lib", "/lib64", "/lib32", "/sbin", "/opt"):
+        if os.path.isdir(name) and not os.path.islink(name) and name != "/opt":
+            folders[name] = name
+    for name in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime"):
+        if os.path.exists(name):
+            folders[name] = os.path.realpath(name)
+    return folders
+
+
+def _system_links() -> dict[str, str]:
+    names = ("/bin", "/lib", "/lib64", "/lib32", "/sbin")
+    return {name: os.readlink(name) for name in names if os.path.islink(name)}
+
+
+def _etc(folder: str) -> dict[str, str]:
+    """The few files of /etc a program looks into: one user, one host name, no resolver."""
+    texts = {
+        "passwd": f"student:x:1000:1000:student:{HOME}:/bin/sh\n",
+        "group": "student:x:1000:\n",
+        "hosts": "127.0.0.1 localhost lab\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    }
+    for name, text in texts.items():
+        Path(folder, name).write_text(text)
+    return {f"/etc/{name}": f"{folder}/{name}" for name in texts}
+
+
+def _without_nested(read_only: Mapping[str, str]) -> dict[str, str]:
+    """Drop what another entry already shows at the same place (an interpreter below /usr)."""
+    kept: dict[str, str] = {}
+    for inside, outside in sorted(read_only.items()):
+        if not any(inside.startswith(f"{k}/") and outside == v + inside[len(k) :] for k, v in kept.items()):
+            kept[inside] = outside
+    return kept

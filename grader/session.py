@@ -1,0 +1,324 @@
+"""The trusted half of a run's channel, and the tape.
+
+Theory of operation. A `Link` is one channel to an untrusted process: every read has an absolute deadline and a cap,
+and the first thing that is not of the protocol ends it (`ChannelError`). A `Session` asks questions over up to two
+links: *live* (the student's kernel) and *clean* (a second sandbox with the kept files and no student code, started
+when first needed), and writes every question and answer on a `Tape`. A session without links *replays* a tape: that
+is how regrading works without running anything.
+
+Tape keys. A question is known by its side, kind and expression, where drawn inputs stand under the name of their
+draw (they need not be generated again) and handles under the question that made them; a question that is asked
+after mutating ones is another question.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+import numpy as np
+
+from grader import wire
+from grader.errors import ChannelError, OursError
+
+Side = Literal["live", "clean"]
+#: A probe may be late by this much before its channel is given up: the driver itself waits 5 s longer than the deadline.
+LATE_S = 15.0
+
+
+class TapeMiss(OursError):
+    """A replay met a question that is not on the tape; the run has to be done again."""
+
+
+class Drawn(Protocol):
+    """A lazy array of held-out inputs; ``key`` names it on the tape."""
+
+    @property
+    def key(self) -> str: ...
+
+    def array(self) -> np.ndarray[Any, Any]: ...
+
+
+class Link:
+    """One channel to an untrusted process. ``pid`` is that process as this side sees it, once it has spoken."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.pid = 0
+
+    def send(self, order: wire.Order, seconds: float = 60.0) -> None:
+        self.sock.settimeout(seconds)
+        try:
+            self.sock.sendall(wire.frame(order))
+        except OSError as error:
+            raise ChannelError(f"the run does not listen any more ({error})") from None
+
+    def receive(self, deadline: float, cap: int = wire.REPORT_CAP) -> wire.Report:
+        """The next report. ``deadline`` is on time.monotonic's clock. Raises ChannelError."""
+        header = self._exactly(wire.HEADER.size, deadline)
+        (size,) = wire.HEADER.unpack(header)
+        if size > cap:
+            raise ChannelError(f"the run sent a frame of {size} bytes, above the cap of {cap}")
+        try:
+            return wire.decode_report(self._exactly(size, deadline))
+        except wire.WireError as error:
+            raise ChannelError(f"the run sent something that is not of the protocol ({error})") from None
+
+    def _exactly(self, size: int, deadline: float) -> bytes:
+        parts: list[bytes] = []
+        while size:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise ChannelTimeout("the run did not answer in time")
+            self.sock.settimeout(left)
+            try:
+                data = self._recv(min(size, 1 << 20))
+            except TimeoutError:
+                raise ChannelTimeout("the run did not answer in time") from None
+            except OSError as error:
+                raise ChannelError(f"the run's channel broke ({error})") from None
+            if not data:
+                raise ChannelClosed("the run closed its channel")
+            parts.append(data)
+            size -= len(data)
+        return b"".join(parts)
+
+    def _recv(self, size: int) -> bytes:
+        if self.pid or not hasattr(socket, "SCM_CREDENTIALS"):
+            return self.sock.recv(size)
+        data, ancillary, _, _ = self.sock.recvmsg(size, socket.CMSG_SPACE(12))
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                self.pid = struct.unpack("3i", payload[:12])[0]
+        return data
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class ChannelTimeout(ChannelError):
+    """Nothing came within the deadline."""
+
+
+class ChannelClosed(ChannelError):
+    """The other end is gone."""
+
+
+# ---------------------------------------------------------------- the tape
+
+
+class TapeEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One question and its answer."""
+
+    side: Side
+    key: str
+    kind: wire.Kind
+    question: str
+    answer: wire.Answer
+
+
+class Tape:
+    """Every question and answer of a run, in order."""
+
+    def __init__(self, entries: tuple[TapeEntry, ...] = ()) -> None:
+        self.entries = list(entries)
+        self._answers = {(e.side, e.key): e.answer for e in entries}
+
+    def find(self, side: Side, key: str) -> wire.Answer | None:
+        return self._answers.get((side, key))
+
+    def add(self, entry: TapeEntry) -> None:
+        self.entries.append(entry)
+        self._answers[entry.side, entry.key] = entry.answer
+
+    def encode(self) -> bytes:
+        return msgspec.msgpack.encode(self.entries)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Tape:
+        return cls(tuple(msgspec.msgpack.decode(data, type=list[TapeEntry])))
+
+
+# ---------------------------------------------------------------- sessions
+
+
+class Session:
+    """Asks questions. ``live`` None and ``clean`` None: replay only (a miss raises TapeMiss)."""
+
+    def __init__(
+        self,
+        live: Link | None,
+        clean: Callable[[], Link] | None,
+        tape: Tape,
+        *,
+        seed: int,
+        deadline_s: float,
+        replay: bool = False,
+    ) -> None:
+        self.tape = tape
+        self.replay = replay
+        self.deadline_s = deadline_s
+        self.seed = seed
+        self._live = live
+        self._start_clean = clean
+        self._clean: Link | None = None
+        self._dead: dict[Side, str] = {}
+        self._history: dict[Side, str] = {"live": "", "clean": ""}
+        self._origins: dict[tuple[Side, int], str] = {}
+        self.seconds = 0.0
+        self.missed = 0
+
+    def ask(
+        self,
+        side: Side,
+        expr: wire.Expr,
+        draws: Mapping[str, Drawn] | None = None,
+        *,
+        want: wire.Want = "auto",
+        kind: wire.Kind = "pure",
+        deadline_s: float | None = None,
+    ) -> wire.Answer:
+        """Ask, or find the answer on the tape. ``draws`` resolves the placeholders in ``expr``."""
+        key = self._key(side, expr, want, kind)
+        answer = self.tape.find(side, key)
+        if answer is None:
+            if self.replay and not (side == "clean" and self._start_clean):
+                raise TapeMiss("a question of the suite is not on the tape")
+            self.missed += 1
+            start = time.monotonic()
+            answer = self._put(side, expr, draws or {}, want, kind, deadline_s or self.deadline_s)
+            self.seconds += time.monotonic() - start
+            self.tape.add(TapeEntry(side=side, key=key, kind=kind, question=brief(expr), answer=answer))
+        if kind == "mutating":
+            self._history[side] = key
+        if isinstance(answer.value, wire.Handle):
+            self._origins[side, answer.value.id] = key
+        return answer
+
+    def put_file(self, path: str, data: bytes) -> None:
+        """Put a kept file into the clean sandbox (nothing happens in a replay)."""
+        if self._start_clean is None:
+            return
+        try:
+            link = self._link("clean")
+            for start in range(0, max(len(data), 1), wire.CHUNK):
+                link.send(wire.PutFile(path, data[start : start + wire.CHUNK], start == 0))
+        except ChannelError as error:
+            self._dead["clean"] = str(error)
+
+    def _key(self, side: Side, expr: wire.Expr, want: wire.Want, kind: wire.Kind) -> str:
+        neutral = _rename_handles(expr, lambda number: self._origins.get((side, number), str(number)))
+        data = msgspec.msgpack.encode([side, want, kind, self._history[side], neutral])
+        return hashlib.sha256(data).hexdigest()[:32]
+
+    def _link(self, side: Side) -> Link:
+        if side == "live":
+            if self._live is None:
+                raise ChannelClosed("the kernel is gone")
+            return self._live
+        if self._clean is None:
+            if self._start_clean is None:
+                raise ChannelClosed("there is no clean sandbox")
+            self._clean = self._start_clean()
+        return self._clean
+
+    def _put(
+        self, side: Side, expr: wire.Expr, draws: Mapping[str, Drawn], want: wire.Want, kind: wire.Kind, deadline_s: float
+    ) -> wire.Answer:
+        nonce = secrets.token_hex(8)
+        if side in self._dead:
+            return wire.Answer(nonce, "died", None, wire.Fault("Died", self._dead[side][:300]))
+        question = wire.Ask(nonce, fill(expr, draws), want, kind, deadline_s, wire.REPORT_CAP, self.seed)
+        try:
+            link = self._link(side)
+            link.send(question)
+            report = link.receive(time.monotonic() + deadline_s + LATE_S)
+            if not isinstance(report, wire.Answer) or report.nonce != nonce:
+                raise ChannelError("the run answered another question than the one asked")
+        except ChannelError as error:
+            self._dead[side] = str(error)
+            return wire.Answer(nonce, "died", None, wire.Fault("Died", str(error)[:300]))
+        return report
+
+    def close(self) -> None:
+        for link in (self._live, self._clean):
+            if link is not None:
+                link.close()
+
+
+# ---------------------------------------------------------------- expressions with placeholders
+
+
+def placeholder(drawn: Drawn) -> wire.Const:
+    """A constant that stands for a drawn array without generating it."""
+    return wire.Const(wire.Array("", (), b"", drawn.key))
+
+
+def fill(expr: wire.Expr, draws: Mapping[str, Drawn]) -> wire.Expr:
+    """The expression with its drawn inputs in place."""
+
+    def swap(node: Any) -> Any:
+        if isinstance(node, wire.Array) and node.key and not node.data and node.key in draws:
+            array = np.ascontiguousarray(draws[node.key].array())
+            return wire.Array(array.dtype.str, tuple(array.shape), array.tobytes(), node.key)
+        return None
+
+    return _map(expr, swap)  # type: ignore[no-any-return]  # a tree of the same type
+
+
+def _rename_handles(expr: wire.Expr, name: Callable[[int], str]) -> Any:
+    def swap(node: Any) -> Any:
+        return wire.Handle(0, name(node.id)) if isinstance(node, wire.Handle) else None
+
+    return _map(expr, swap)
+
+
+def _map(node: Any, swap: Callable[[Any], Any]) -> Any:
+    """A copy of the tree with ``swap`` applied to every node; None keeps the node."""
+    swapped = swap(node)
+    if swapped is not None:
+        return swapped
+    if isinstance(node, msgspec.Struct):
+        fields = {name: _map(getattr(node, name), swap) for name in node.__struct_fields__}
+        return type(node)(**fields)
+    if isinstance(node, list | tuple):
+        return type(node)(_map(item, swap) for item in node)
+    return node
+
+
+def brief(expr: wire.Expr) -> str:
+    """The question in a few words, for people who read a tape."""
+    match expr:
+        case wire.Name(name) | wire.Var(name) | wire.Helper(name):
+            return name
+        case wire.Attr(of, name):
+            return f"{brief(of)}.{name}"
+        case wire.Item(of, key):
+            return f"{brief(of)}[{brief(key)}]"
+        case wire.Call(fn, args, kwargs):
+            shown = [brief(arg) for arg in args] + [f"{name}={brief(arg)}" for name, arg in kwargs]
+            return f"{brief(fn)}({', '.join(shown)})"[:500]
+        case wire.Lambda(params, body):
+            return f"({', '.join(params)}) -> {brief(body)}"[:200]
+        case wire.Op(op, args):
+            return f"{op}({', '.join(brief(arg) for arg in args)})"[:200]
+        case wire.Const(value):
+            return _brief_value(value)
+
+
+def _brief_value(value: wire.Value) -> str:
+    match value:
+        case wire.Array(dtype, shape, _, key):
+            return f"<{key or f'{dtype} {list(shape)}'}>"
+        case wire.Lit(v):
+            return repr(v)[:60]
+        case wire.Handle(number, type_name):
+            return f"<{type_name} #{number}>"
+        case _:
+            return f"<{type(value).__name__.lower()}>"
