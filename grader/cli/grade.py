@@ -15,7 +15,7 @@ from grader.errors import EXIT_OURS, UsageError
 if TYPE_CHECKING:
     from grader.batch import Summary
     from grader.errors import LabError
-    from grader.submissions import Intake, Submission
+    from grader.submissions import Intake
 
 SUBMISSIONS = Path("submissions")
 
@@ -128,15 +128,13 @@ def _tell(summary: Summary | None, intake: Intake, out: Path) -> None:
         most = max(row.max_score for row in rows)
         say(f"  {lab}: {len(rows)} graded, median {number(middle)} of {number(most)}")
     if len(summary.rows) == 1 and summary.rows[0].card:
-        say(f"Report card:   {summary.index.parent / summary.rows[0].card}")
+        say(f"Report card:   {out / summary.rows[0].card.replace('/staff/', '/')}")
     else:
         say(f"Report cards:  {out / '<lab>' / '<student>' / 'card.html'}")
     say(f"The class:     {summary.index}")
     if names := _attention(summary):
         shown = ", ".join(safe(name, 80) for name in names[:10]) + (", …" if len(names) > 10 else "")
         say(f"{several(len(names), 'run needs', 'runs need')} attention (see the staff's card): {shown}")
-    for text in summary.errors:
-        complain(text, kind="warning")
     if messages := intake.messages():
         say(f"{several(len(messages), 'bad input', 'bad inputs')}:")
         for message in messages:
@@ -169,11 +167,7 @@ def _content(summary: Summary | None, intake: Intake, wrong: dict[str, LabError]
             }
             for row in rows
         ],
-        "bad_inputs": [*map(str, intake.errors), *(_problem(item) for item in intake.submissions if item.problem)],
+        "bad_inputs": [*map(str, intake.errors), *(item.message for item in intake.submissions if item.problem)],
         "lab_errors": [str(error) for error in wrong.values()],
-        "warnings": list(summary.errors) if summary else [],
+        "sandbox": summary.proof if summary else None,
     }
-
-
-def _problem(item: Submission) -> str:
-    return item.message
