@@ -100,6 +100,11 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
+def result_path(out: Path, submission: Submission) -> Path:
+    """Where a submission's verdict is, once it is graded."""
+    return out / submission.lab / submission.slug / "staff" / "result.json"
+
+
 def runs(out: Path, lab: str | None = None) -> Iterator[Path]:
     """The run folders below ``out``, sorted."""
     for result in sorted(out.glob("*/*/staff/result.json")):
