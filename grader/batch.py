@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -14,11 +15,11 @@ from typing import Any, Literal
 import msgspec
 
 from grader import datasets, heldout, store
-from grader.errors import GraderError, OursError, SandboxError
-from grader.grading import Graded, Setting, grade_submission, judge_run, ungraded
+from grader.errors import DataError, GraderError, LabError, OursError, SandboxError
+from grader.grading import CleanRoom, Graded, Setting, grade_submission, judge_run, ungraded
 from grader.labs import Lab
 from grader.pools import Done, LocalPool, Progress, default_jobs
-from grader.records import Ending, Level, Record, Tier, Verdict
+from grader.records import CheckResult, Ending, Level, Record, Tier, Verdict
 from grader.reports import ClassRow, ExecutedCell, render_card, render_index
 from grader.sandbox import Backend
 from grader.sandbox.canary import Proof, choose
@@ -28,7 +29,7 @@ from grader.submissions import Submission
 from grader.zygote import Zygote
 
 
-class Plan(Record):
+class Plan(Record, frozen=True):
     """What to grade and how. ``jobs`` 0: one for each core. ``tier`` None: full data where it is complete."""
 
     submissions: tuple[Submission, ...]
@@ -41,7 +42,7 @@ class Plan(Record):
     tier: Tier | None = None
 
 
-class Event(Record):
+class Event(Record, frozen=True):
     """Something happened. ``done`` of ``total`` runs are finished."""
 
     kind: Literal["level", "started", "stage", "finished"]
@@ -56,8 +57,8 @@ class Event(Record):
     seconds: float = 0.0
 
 
-class Summary(Record):
-    """A batch that is over. ``attention`` counts runs that need staff because of us."""
+class Summary(Record, frozen=True):
+    """A batch that is over. ``attention`` counts runs that need staff because of us; ``errors`` are labs left out."""
 
     rows: tuple[ClassRow, ...]
     level: Level
@@ -66,9 +67,10 @@ class Summary(Record):
     index: Path
     attention: int
     seconds: float
+    errors: tuple[GraderError, ...] = ()
 
 
-class CheckChange(Record):
+class CheckChange(Record, frozen=True):
     """One check's score before and after a regrade."""
 
     id: str
@@ -76,8 +78,8 @@ class CheckChange(Record):
     after: float
 
 
-class Change(Record):
-    """What a regrade did to one run. ``rerun``: its tape could not answer; grade it again."""
+class Change(Record, frozen=True):
+    """What a regrade did to one run. ``rerun``: its tape could not answer, so the notebook was (or has to be) run."""
 
     lab: str
     student: str
@@ -90,7 +92,11 @@ class Change(Record):
 OnEvent = Callable[[Event], None]
 
 
-def grade(plan: Plan, on_event: OnEvent = lambda event: None) -> Summary:
+def _ignore(event: Event) -> None:
+    """Nobody listens."""
+
+
+def grade(plan: Plan, on_event: OnEvent = _ignore) -> Summary:
     """Grade every submission of the plan and write cards and the overview.
 
     Raises SandboxError when the level demanded cannot be reached, LabError when a lab is wrong.
@@ -100,7 +106,8 @@ def grade(plan: Plan, on_event: OnEvent = lambda event: None) -> Summary:
     minimum = plan.min_level if plan.min_level is not None else Level(plan.settings.min_level)
     backend, proof = choose(python, minimum)
     on_event(Event(kind="level", text=proof.summary))
-    prepared = {lab: prepare(plan.labs[lab], plan.settings, proof.level, plan.tier) for lab in sorted({s.lab for s in plan.submissions})}
+    prepared, errors = _prepare_all(plan, proof.level)
+    plan = msgspec.structs.replace(plan, submissions=tuple(s for s in plan.submissions if s.lab in prepared))
     plan.out.mkdir(parents=True, exist_ok=True)
     factory = GradingWorker.Factory(backend, python, prepared, str(plan.out), plan.settings.course_name, plan.cold)
     pool = LocalPool(factory, plan.jobs or plan.settings.jobs or default_jobs())
@@ -115,33 +122,52 @@ def grade(plan: Plan, on_event: OnEvent = lambda event: None) -> Summary:
         index=index,
         attention=attention,
         seconds=time.monotonic() - begun,
+        errors=errors,
     )
+
+
+def _prepare_all(plan: Plan, level: Level) -> tuple[dict[str, Setting], tuple[GraderError, ...]]:
+    """Every lab of the plan made ready; one whose data or spec is wrong costs the others nothing.
+
+    Raises that lab's error when no lab is left.
+    """
+    prepared, errors = {}, []
+    for lab in sorted({submission.lab for submission in plan.submissions}):
+        try:
+            prepared[lab] = prepare(plan.labs[lab], plan.settings, level, plan.tier)
+        except (LabError, DataError) as error:
+            errors.append(error)
+    if errors and not prepared:
+        raise errors[0]
+    return prepared, tuple(errors)
 
 
 def _collect(pool: LocalPool, plan: Plan, on_event: OnEvent) -> list[ClassRow]:
     rows: list[ClassRow] = []
-    total = len(plan.submissions)
-    for message in pool.run(plan.submissions):
-        submission = plan.submissions[message.task]
-        place = {"lab": submission.lab, "student": submission.student, "total": total}
-        if isinstance(message, Progress):
-            kind: Any = "started" if message.text == "running" else "stage"
-            on_event(Event(kind=kind, text=message.text, done=len(rows), **place))
-            continue
-        row = message.result if isinstance(message, Done) and message.result is not None else _failed(plan, submission, message.failure)
-        rows.append(row)
-        on_event(
-            Event(
-                kind="finished",
-                done=len(rows),
-                score=row.score,
-                max_score=row.max_score,
-                ending=row.ending.value,
-                seconds=row.seconds,
-                **place,
-            )
-        )
+    with contextlib.closing(pool.run(plan.submissions)) as messages:
+        for message in messages:
+            submission = plan.submissions[message.task]
+            place: dict[str, Any] = {"lab": submission.lab, "student": submission.student, "total": len(plan.submissions)}
+            if isinstance(message, Progress):
+                kind: Any = "started" if message.text == "running" else "stage"
+                on_event(Event(kind=kind, text=message.text, done=len(rows), **place))
+                continue
+            row = message.result if message.result is not None else _failed(plan, submission, message.failure)
+            rows.append(row)
+            on_event(_finished(row, len(rows), place))
     return rows
+
+
+def _finished(row: ClassRow, done: int, place: Mapping[str, Any]) -> Event:
+    return Event(
+        kind="finished",
+        done=done,
+        score=row.score,
+        max_score=row.max_score,
+        ending=row.ending.value,
+        seconds=row.seconds,
+        **place,
+    )
 
 
 def _failed(plan: Plan, submission: Submission, why: str) -> ClassRow:
@@ -162,16 +188,18 @@ def prepare(lab: Lab, settings: Settings, level: Level, tier: Tier | None = None
     if lab.data != "none":
         source = datasets.resolve(lab.data, settings.data, tier)
         mounted = heldout.mounted(lab.data, source, the_secret, mounted_folder())
-        for table in (lab.thresholds.get(source.tier),):
-            if not table:
-                lab.threshold(source.tier, "accuracy")  # raises LabError naming the missing table
+        if lab.thresholds and source.tier not in lab.thresholds:
+            where = str(lab.folder / "lab.toml")
+            raise LabError(f"no thresholds for the {source.tier.value} data", where=where, fix="run `grader calibrate`")
     limits = limits_for(settings, lab.limits)
     return Setting(lab, source, mounted, the_secret, limits, level, settings.language)
 
 
 def mounted_folder() -> Path:
     """Where held-out-reduced copies are kept: a folder of this user's that every sandbox may read."""
-    return state_folder() / "mounted"
+    folder = state_folder() / "mounted"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def kernel_python(settings: Settings) -> str:
@@ -351,55 +379,118 @@ def write_index(out: Path, settings: Settings) -> Path:
 
 
 def regrade(
-    out: Path, labs: Mapping[str, Lab], settings: Settings, only_lab: str | None = None, on_event: OnEvent = lambda event: None
+    out: Path,
+    labs: Mapping[str, Lab],
+    settings: Settings,
+    only_lab: str | None = None,
+    on_event: OnEvent = _ignore,
+    *,
+    rerun: bool = True,
 ) -> tuple[Change, ...]:
-    """Judge kept runs again from their tapes, without running a notebook. Says what changed."""
-    changes = []
-    folders = list(store.runs(out, only_lab))
+    """Judge kept runs again and say what changed.
+
+    First from their tapes alone, which runs nothing. A question that is not on the tape and concerns a kept model or
+    file is asked in the clean sandbox. Any other miss runs that submission again (unless ``rerun`` is False): its
+    whole tape is replaced, never spliced.
+    """
+    changes: list[Change] = []
+    missed: list[store.Saved] = []
+    folders = [folder for folder in store.runs(out, only_lab) if folder.parent.name in labs]
     for number, folder in enumerate(folders, start=1):
         saved = store.load(folder)
-        if saved.verdict.lab not in labs:
-            continue
-        change = _regrade_one(saved, labs[saved.verdict.lab], settings)
-        if change is not None:
+        change = _replay(saved, labs[saved.verdict.lab], settings, None)
+        if change is not None and change.rerun:
+            missed.append(saved)
+        elif change is not None:
             changes.append(change)
-        on_event(Event(kind="finished", lab=saved.verdict.lab, student=saved.verdict.student, done=number, total=len(folders)))
+        place = {"lab": saved.verdict.lab, "student": saved.verdict.student}
+        on_event(Event(kind="finished", done=number, total=len(folders), score=saved.verdict.score, **place))
+    changes += _ask_again(missed, out, labs, settings, on_event, rerun=rerun)
     write_index(out, settings)
     return tuple(changes)
 
 
-def _regrade_one(saved: store.Saved, lab: Lab, settings: Settings) -> Change | None:
+def _ask_again(
+    missed: list[store.Saved], out: Path, labs: Mapping[str, Lab], settings: Settings, on_event: OnEvent, *, rerun: bool
+) -> list[Change]:
+    """Runs whose tape could not answer: the clean sandbox first, then the notebook itself."""
+    if not missed or not rerun:
+        return [_unchanged(saved) for saved in missed]
+    changes: list[Change] = []
+    again: list[store.Saved] = []
+    python = kernel_python(settings)
+    backend, _ = choose(python, Level(settings.min_level))
+    with Zygote(backend, python, data=mounted_folder()) as zygote:
+        for saved in missed:
+            change = _replay(saved, labs[saved.verdict.lab], settings, zygote)
+            if change is not None and change.rerun:
+                again.append(saved)
+            elif change is not None:
+                changes.append(change)
+    for tier in Tier:
+        old = {(s.verdict.lab, s.submission.slug): s.verdict for s in again if s.verdict.tier is tier}
+        submissions = tuple(s.submission for s in again if s.verdict.tier is tier)
+        if not submissions:
+            continue
+        plan = Plan(submissions=submissions, labs=dict(labs), settings=settings, out=out, tier=tier)
+        grade(plan, on_event)
+        for submission in submissions:
+            new = store.load(store.result_path(out, submission).parent.parent).verdict
+            changes.append(_difference(old[submission.lab, submission.slug], new, rerun=True))
+    return changes
+
+
+def _replay(saved: store.Saved, lab: Lab, settings: Settings, zygote: Zygote | None) -> Change | None:
+    """Judge from the tape; with a zygote also in the clean sandbox. None: nothing changed."""
     old = saved.verdict
-    setting = prepare(lab, settings, old.level, old.tier)
     if saved.submission.problem is not None or old.ending is Ending.OURS:
         return None
+    setting = prepare(lab, settings, old.level, old.tier)
     draw = setting.heldout(saved.submission.sha256)
-    session = Session(None, None, saved.tape(), seed=0, deadline_s=1.0, replay=True)
-    try:
-        graded = judge_run(setting, saved.submission, saved.facts, session, draw, read_file=saved.read_file, exhibits=saved.exhibits)
-    except GraderError as error:
-        raise OursError(f"{old.lab}/{old.student} cannot be regraded: {error}") from None
-    if graded.missed:
-        return Change(lab=old.lab, student=old.student, before=old.score, after=old.score, rerun=True)
-    verdict = msgspec.structs.replace(
-        graded.verdict,
-        timings=old.timings,
-        peak_memory_mb=old.peak_memory_mb,
-        flags=old.flags,
-        attempt=old.attempt,
+    seed = draw.seed if draw else 0
+    clean = CleanRoom(zygote, seed, setting.limits) if zygote else None
+    session = Session(
+        None, clean.open if clean else None, saved.tape(), seed=seed, deadline_s=setting.limits.question_s, replay=True
     )
+    try:
+        graded = judge_run(
+            setting, saved.submission, saved.facts, session, draw, read_file=saved.read_file, exhibits=saved.exhibits
+        )
+    finally:
+        session.close()
+        if clean:
+            clean.close()
+    if graded.missed:
+        return _unchanged(saved)
+    kept = {"timings": old.timings, "peak_memory_mb": old.peak_memory_mb, "attempt": old.attempt, "flags": old.flags}
+    verdict = msgspec.structs.replace(graded.verdict, **kept)
+    if msgspec.structs.replace(verdict, graded_at=old.graded_at, checks=_untimed(verdict)) == msgspec.structs.replace(
+        old, checks=_untimed(old)
+    ):
+        return None
+    executed = (saved.folder / "staff" / "executed.ipynb").read_bytes()
+    facts = msgspec.structs.replace(saved.facts, executed=executed)
+    regraded = Graded(verdict, saved.exhibits, facts, session.tape)
+    store.update(saved.folder, regraded, cards(regraded, settings.course_name))
+    change = _difference(old, verdict)
+    return change if change.checks or change.before != change.after else None
+
+
+def _untimed(verdict: Verdict) -> tuple[CheckResult, ...]:
+    return tuple(msgspec.structs.replace(check, seconds=0.0) for check in verdict.checks)
+
+
+def _unchanged(saved: store.Saved) -> Change:
+    old = saved.verdict
+    return Change(lab=old.lab, student=old.student, before=old.score, after=old.score, rerun=True)
+
+
+def _difference(old: Verdict, new: Verdict, *, rerun: bool = False) -> Change:
     before = {check.id: check.score for check in old.checks}
-    after = {check.id: check.score for check in verdict.checks}
+    after = {check.id: check.score for check in new.checks}
     moved = tuple(
         CheckChange(id=name, before=before.get(name, 0.0), after=after.get(name, 0.0))
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     )
-    if msgspec.structs.replace(verdict, graded_at=old.graded_at) == old:
-        return None
-    facts = msgspec.structs.replace(saved.facts, executed=(saved.folder / "staff" / "executed.ipynb").read_bytes())
-    regraded = Graded(verdict, saved.exhibits, facts, session.tape)
-    store.update(saved.folder, regraded, cards(regraded, settings.course_name))
-    if not moved and old.score == verdict.score:
-        return None
-    return Change(lab=old.lab, student=old.student, before=old.score, after=verdict.score, checks=moved)
+    return Change(lab=old.lab, student=old.student, before=old.score, after=new.score, checks=moved, rerun=rerun)

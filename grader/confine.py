@@ -395,7 +395,8 @@ def _execute_bwrap(plan: Mapping[str, Any], read_only: Mapping[str, str]) -> Non
         arguments += ["--symlink", target, link]
     arguments += ["--proc", "/proc", "--dev", "/dev", "--dir", plan["work"]]
     arguments += ["--size", str(64 << 20), "--tmpfs", "/tmp"]  # noqa: S108
-    arguments += ["--remount-ro", "/", "--chdir", "/"]
+    # /dev is a tmpfs of bubblewrap's that all runs of this zygote share: writable, it would be a letter box between them.
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
     read_end, write_end = os.pipe()
     os.write(write_end, b"\0".join(text.encode() for text in arguments) + b"\0")
     os.close(write_end)

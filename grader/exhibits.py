@@ -22,39 +22,40 @@ from grader.records import Confusion, Curve, Exhibits, Flag, LayerRow, WrongPict
 #: Rows of the public half that are asked for pictures and for the gap; more would cost time on every run.
 PUBLIC_ROWS = 1000
 PICTURES = 6
-#: A model this much better on public rows than on untransformed withheld ones has probably seen the former's labels:
-#: six standard errors of a difference of two accuracies of 0.9 over 1,000 rows are 0.08.
-GAP = 0.08
+#: A model whose log-loss on public rows is this many standard errors below that on untransformed withheld ones has
+#: probably seen the former's labels. Honest models stay within three: both halves are drawn from the same test split.
+GAP_ERRORS = 5.0
 
 
 def exhibit(lab: Lab, bench: Bench, student: Student, heldout: Heldout | None) -> tuple[Exhibits, list[Flag]]:
     """The exhibits of the lab's first model, and flags for the staff."""
-    curves = _curves(bench.facts.observed)
+    shown = curves(bench.facts.observed)
     contract = next((c for c in lab.contract.values() if c.kind == "model"), None)
     if contract is None:
-        return Exhibits(curves=curves), []
+        return Exhibits(curves=shown), []
     model: Model = getattr(student, contract.name)
     try:
         layers = _layers(model)
         if heldout is None or not heldout.label_names:
-            return Exhibits(curves=curves, layers=layers), []
+            return Exhibits(curves=shown, layers=layers), []
         confusion, wrong, flags = _predictions(model, heldout)
     except CheckFailed:
-        return Exhibits(curves=curves), []
-    return Exhibits(curves=curves, layers=layers, confusion=confusion, wrong=wrong), flags
+        return Exhibits(curves=shown), []
+    return Exhibits(curves=shown, layers=layers, confusion=confusion, wrong=wrong), flags
 
 
-def _curves(observed: dict[str, Any]) -> tuple[Curve, ...]:
+def curves(observed: dict[str, Any]) -> tuple[Curve, ...]:
+    """The metrics of the last fit, one curve each."""
     fits = observed.get("fits")
     logs = fits[-1].get("logs") if isinstance(fits, list) and fits and isinstance(fits[-1], dict) else None
     if not isinstance(logs, dict):
         return ()
-    curves = []
+    found = []
     for name, values in list(logs.items())[:12]:
         if isinstance(values, list) and values:
             numbers = tuple(float(v) if _finite(v) else None for v in values[:2000])
-            curves.append(Curve(name=str(name)[:60], values=numbers))
-    return tuple(curves)
+            found.append(Curve(name=str(name)[:60], values=numbers))
+    return tuple(found)
 
 
 def _finite(value: Any) -> bool:
@@ -117,14 +118,29 @@ def _scores(answer: Any, rows: int, classes: int) -> Any:
 
 
 def _gap(public: Any, public_labels: Any, plain: Any, labels: Any) -> list[Flag]:
+    """Compares the log-loss of each row, which tells far more than right or wrong: a digit that was trained on is right
+    like most, but with much more confidence."""
     if plain is None:
         return []
-    seen = float((public.argmax(axis=1) == public_labels).mean())
-    unseen = float((plain.argmax(axis=1) == labels[: len(plain)]).mean())
-    if seen - unseen <= GAP:
+    seen, unseen = _log_loss(public, public_labels), _log_loss(plain, labels[: len(plain)])
+    error = float(np.sqrt(seen.var() / len(seen) + unseen.var() / len(unseen)))
+    gap = float(unseen.mean() - seen.mean())
+    if error == 0 or gap <= GAP_ERRORS * error:
         return []
-    message = f"accuracy {seen:.3f} on the public test half, {unseen:.3f} on the withheld half, both untransformed"
+    accuracy = [float((s.argmax(axis=1) == wanted[: len(s)]).mean()) for s, wanted in ((public, public_labels), (plain, labels))]
+    message = (
+        f"log-loss {seen.mean():.4f} on the public test half, {unseen.mean():.4f} on the withheld half"
+        f" ({gap / error:.1f} standard errors; accuracy {accuracy[0]:.3f} and {accuracy[1]:.3f}; both untransformed)"
+    )
     return [Flag(kind="public gap", message=message)]
+
+
+def _log_loss(scores: Any, labels: Any) -> Any:
+    """-log of the probability of the right class, row by row; rows that are no probabilities are taken as logits."""
+    if scores.min() < 0 or not np.allclose(scores.sum(axis=1), 1, atol=1e-2):
+        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores = shifted / shifted.sum(axis=1, keepdims=True)
+    return -np.log(np.clip(scores[np.arange(len(labels)), labels], 1e-7, 1.0))
 
 
 def _pictures(drawn: Drawn, labels: Any, scores: Any, names: tuple[str, ...], high: float, *, public: bool) -> tuple[WrongPicture, ...]:

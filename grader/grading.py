@@ -21,12 +21,12 @@ from grader import heldout as heldouts
 from grader import rubric
 from grader.checks.convention import as_trained
 from grader.checks.judge import Judged, judge, unrun
-from grader.checks.marks import Mark, running
+from grader.checks.marks import CheckFailed, Mark, running
 from grader.checks.student import Bench, Student, wire_name
 from grader.datasets import Source
 from grader.diagnosis import advise
 from grader.errors import ChannelError, SandboxError
-from grader.exhibits import exhibit
+from grader.exhibits import curves, exhibit
 from grader.labs import Lab
 from grader.records import (
     CellError,
@@ -91,7 +91,7 @@ def grade_submission(zygote: Zygote, setting: Setting, submission: Submission, o
     on_event("running")
     with run_notebook(zygote, _job(zygote, setting, submission, seed), on_event) as run:
         on_event("judging")
-        clean = _CleanRoom(zygote, seed, setting.limits)
+        clean = CleanRoom(zygote, seed, setting.limits)
         tape = Tape()
         session = Session(run.link, clean.open, tape, seed=seed, deadline_s=setting.limits.question_s)
         try:
@@ -123,9 +123,9 @@ def judge_run(
     judged = judge(setting.lab, bench, heldout, setting.tier)
     flags = list(judged.flags)
     if exhibits is None:
-        exhibits, more = _exhibits(setting, bench, heldout)
+        exhibits, more = make_exhibits(setting, bench, heldout)
         flags += more
-    verdict = _verdict(setting, submission, facts, judged, tuple(flags))
+    verdict = make_verdict(setting, submission, facts, judged, tuple(flags))
     return Graded(verdict, exhibits, facts, session.tape, judged.missed)
 
 
@@ -135,7 +135,7 @@ def ungraded(setting: Setting, submission: Submission, ending: Ending, detail: s
     why = detail or ending.value
     results = unrun(setting.lab.checks, why, Outcome.ERRORED if ours else Outcome.FAILED)
     facts = RunFacts(ending=ending, ending_detail=detail)
-    verdict = _verdict(setting, submission, facts, Judged(results=results), ())
+    verdict = make_verdict(setting, submission, facts, Judged(results=results), ())
     return Graded(verdict, Exhibits(), facts, Tape())
 
 
@@ -156,7 +156,7 @@ def _job(zygote: Zygote, setting: Setting, submission: Submission, seed: int) ->
     )
 
 
-class _CleanRoom:
+class CleanRoom:
     """Starts the clean sandbox when it is first needed, and ends it."""
 
     def __init__(self, zygote: Zygote, seed: int, limits: Limits) -> None:
@@ -175,13 +175,15 @@ class _CleanRoom:
             self._watch.end()
 
 
-def _exhibits(setting: Setting, bench: Bench, heldout: heldouts.Heldout | None) -> tuple[Exhibits, list[Flag]]:
+def make_exhibits(setting: Setting, bench: Bench, heldout: heldouts.Heldout | None) -> tuple[Exhibits, list[Flag]]:
     """What the card shows besides the checks. A failure here costs the card a picture, never anyone a point."""
     with running(Mark("exhibits", 0, Evidence.OBSERVED)):
         try:
             student = Student(bench)
             drawn = heldout and as_trained_or_same(student, setting.lab, heldout)
             return exhibit(setting.lab, bench, student, drawn)
+        except CheckFailed:  # there is no such model: the checks say so
+            return Exhibits(curves=curves(bench.facts.observed)), []
         except Exception as error:
             return Exhibits(), [Flag(kind="exhibits", message=f"the card lacks its pictures: {type(error).__name__}: {error}"[:300])]
 
@@ -197,11 +199,11 @@ def as_trained_or_same(student: Student, lab: Lab, heldout: heldouts.Heldout) ->
 # ---------------------------------------------------------------- the verdict
 
 
-def _verdict(setting: Setting, submission: Submission, facts: RunFacts, judged: Judged, flags: tuple[Flag, ...]) -> Verdict:
+def make_verdict(setting: Setting, submission: Submission, facts: RunFacts, judged: Judged, flags: tuple[Flag, ...]) -> Verdict:
     score, max_score = rubric.total(judged.results)
     attention = [f"{result.id}: {_last_line(result.staff_note)}" for result in judged.results if result.outcome is Outcome.ERRORED]
     if facts.ending is Ending.OURS:
-        attention.insert(0, facts.ending_detail or "the run could not be done")
+        attention = [facts.ending_detail or "the run could not be done"]
     return Verdict(
         lab=setting.lab.id,
         lab_title=setting.lab.title_zh if submission.language == "zh" and setting.lab.title_zh else setting.lab.title,

@@ -12,20 +12,23 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Protocol
 
-from grader.errors import OursError
+from grader.errors import GraderError, OursError
 from grader.records import Record
 
 #: A task whose worker died is tried this many times in all: the second time on a fresh worker.
 TRIES = 2
 
 
-class Progress(Record):
+class Progress(Record, frozen=True):
     """What a worker says while it works: the index of its task and a word."""
 
     task: int
@@ -52,7 +55,7 @@ class Worker(Protocol):
 class Pool(Protocol):
     """Runs tasks; yields `Progress` and exactly one `Done` for each task, in the order they end."""
 
-    def run(self, tasks: Sequence[Any]) -> Iterator[Progress | Done]: ...
+    def run(self, tasks: Sequence[Any]) -> Generator[Progress | Done, None, None]: ...
 
 
 @dataclass
@@ -70,7 +73,7 @@ class LocalPool:
     jobs: int
     _workers: list[_Process] = field(default_factory=list)
 
-    def run(self, tasks: Sequence[Any]) -> Iterator[Progress | Done]:
+    def run(self, tasks: Sequence[Any]) -> Generator[Progress | Done, None, None]:
         waiting = deque(range(len(tasks)))
         tries = [0] * len(tasks)
         try:
@@ -161,6 +164,7 @@ def _work(connection: Connection, factory: Any, slot: int) -> None:
     """The worker process: tasks in, progress and results out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, _terminate)
+    threading.Thread(target=_end_with_parent, name="grader-parent", daemon=True).start()
     worker: Any = None
     try:
         while True:
@@ -177,11 +181,34 @@ def _work(connection: Connection, factory: Any, slot: int) -> None:
                     worker.close()
                     worker = None
                 connection.send(Done(index, failure=str(error)))
+            except GraderError as error:  # a lab's or its data's: the worker is as good as before
+                connection.send(Done(index, failure=str(error)))
+            except OSError as error:
+                if isinstance(error, BrokenPipeError):
+                    raise
+                connection.send(Done(index, failure=_unexpected(error)))
+            except Exception as error:  # noqa: BLE001 - ours, and the same a second time: no reason to lose the worker
+                connection.send(Done(index, failure=_unexpected(error)))
     except (BrokenPipeError, _Terminated):
         return
     finally:
         if worker is not None:
             worker.close()
+
+
+def _unexpected(error: Exception) -> str:
+    """A mistake of the grader's, with the line it was made at."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"unexpected {type(error).__name__}: {str(error)[:300]} ({Path(frame.filename).name}:{frame.lineno})"
+
+
+def _end_with_parent() -> None:
+    """End this worker when the grader is gone, also in the middle of a run: a killed grader leaves nothing behind."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Terminated(BaseException):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import math
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgspec
 import psutil
 
 from grader import __version__, wire
@@ -33,13 +33,20 @@ START_S = 120.0
 GRACE_S = 30.0
 FILES_S = 120.0
 WATCH_EVERY_S = 0.25
+#: A run above its memory limit loses its kernel this many times before it loses everything.
+STRIKES = 8
+#: How an object was found (see probe.find); what else a run says means that it was not.
+HOW_FOUND = frozenset({"name", "alias", "trained", "only", "missing"})
+#: The kernel tells at most 1 MiB of its training record (driver.kernel), six levels deep.
+OBSERVED_CAP = 1 << 20
+OBSERVED_DEPTH = 16
 #: TensorFlow ends a process that asks for more than it gets; these exceptions are the polite form.
 MEMORY_ERRORS = frozenset({"MemoryError", "ResourceExhaustedError", "_ArrayMemoryError"})
 
 OnEvent = Callable[[str], None]
 
 
-class Job(Record):
+class Job(Record, frozen=True):
     """What to run. ``models`` are kept for the clean sandbox, ``probes`` only looked for."""
 
     cells: tuple[wire.SourceCell, ...]
@@ -53,7 +60,7 @@ class Job(Record):
     attachments: dict[str, bytes] = {}
 
 
-class Found(Record):
+class Found(Record, frozen=True):
     """Which object stands for a contracted name: ``how`` is name, alias, trained, only or missing."""
 
     name: str
@@ -63,7 +70,7 @@ class Found(Record):
     note: str = ""
 
 
-class RunFacts(Record):
+class RunFacts(Record, frozen=True):
     """Everything recorded of a run except its answers.
 
     ``files`` maps work-folder paths to bytes; ``kept`` maps the paths of kept models to their sha256.
@@ -116,29 +123,35 @@ def run_notebook(zygote: Zygote, job: Job, on_event: OnEvent = lambda text: None
     link, watch, hello, _ = open_link(zygote, job)
     collector = _Collector(hello, job, on_event)
     try:
-        for path, data in job.attachments.items():
-            link.send(wire.PutFile(path, data))
-        link.send(_order(job))
-        alive = collector.collect(link, watch)
-    except ChannelError as error:
-        alive = False
-        collector.broke(error, watch)
+        alive = _collect(collector, link, watch)
+        if not alive:
+            watch.end()
+            link.close()
+        facts = collector.facts(watch, time.monotonic() - start)
     except BaseException:
         watch.end()
         link.close()
         raise
-    if not alive:
-        watch.end()
-        link.close()
-    facts = collector.facts(watch, time.monotonic() - start)
     return Run(facts, link if alive else None, watch)
+
+
+def _collect(collector: _Collector, link: Link, watch: _Watch) -> bool:
+    """Give the order and read the reports. True if the kernel lives."""
+    try:
+        for path, data in collector.job.attachments.items():
+            link.send(wire.PutFile(path, data))
+        link.send(_order(collector.job))
+        return collector.collect(link)
+    except ChannelError as error:
+        collector.broke(error, watch)
+        return False
 
 
 def open_link(zygote: Zygote, job: Job) -> tuple[Link, _Watch, wire.Hello, str]:
     """Fork a child for this job and wait for its greeting. Raises SandboxError."""
-    work, tmp = zygote.backend.rooms()
+    work, tmp = zygote.backend.rooms(zygote.launched)
     request = {
-        "plan": {**zygote.backend.plan(job.limits.disk_mb, job.overlays), "work": work},
+        "plan": {**zygote.backend.plan(job.limits.disk_mb, job.overlays, job.dataset), "work": work},
         "tmp": tmp,
         "threads": job.limits.threads,
         "memory_mb": job.limits.memory_mb,
@@ -193,28 +206,33 @@ class _Collector:
         self.orders: dict[str, int] = {}
         self.refused: dict[str, str] = {}
         self.observed: dict[str, Any] = {}
+        self.started = False
         self.started_s = 0.0
         self.cells_run = 0
         self.begun = time.monotonic()
         self.left = (job.limits.disk_mb << 20) + (64 << 20)
         self.ending: tuple[Ending, str] | None = None
 
-    def collect(self, link: Link, watch: _Watch) -> bool:
-        """Read until the run is ready for questions. True if its kernel lives. Raises ChannelError."""
+    def collect(self, link: Link) -> bool:
+        """Read until the run is ready for questions. True if its kernel lives. Raises ChannelError.
+
+        Each deadline is set once: a run that repeats itself gets no more time by it.
+        """
         deadline = self.begun + START_S
         while True:
             report = link.receive(deadline)
             match report:
-                case wire.Started(seconds):
-                    self.started_s = seconds
+                case wire.Started(seconds) if not self.started:
+                    self.started, self.started_s = True, _seconds(seconds)
                     deadline = time.monotonic() + self.job.limits.wall_s + GRACE_S
                 case wire.CellStarted(cell):
-                    self.cells_run = cell
-                    self.on_event(f"cell {cell}")
+                    if self.cells_run < cell <= len(self.job.cells):
+                        self.cells_run = cell
+                        self.on_event(f"cell {cell}")
                 case wire.CellDone():
                     self._cell(report)
-                case wire.Ended():
-                    self.ended = self.ended or report
+                case wire.Ended() if self.started and self.ended is None:
+                    self.ended = report
                     deadline = time.monotonic() + FILES_S
                 case wire.FilePart(path, data, _, order):
                     self._file(path, data, order)
@@ -223,12 +241,16 @@ class _Collector:
                         self.refused[path[:500]] = why[:200]
                 case wire.Kept(name, found_as, how, type_name, note):
                     if len(self.found) < 100:
-                        fact = Found(name=name, found_as=found_as, how=how, type_name=type_name, note=note)
-                        self.found.append(fact)
+                        known = how if how in HOW_FOUND else "missing"
+                        self.found.append(
+                            Found(
+                                name=name[:100], found_as=found_as[:100], how=known, type_name=type_name[:200], note=note[:300]
+                            )
+                        )
                 case wire.Observed(record):
-                    self.observed = _parse(record)
-                case wire.Ready():
-                    return bool(self.ended and self.ended.alive)
+                    self.observed = parse_observed(record)
+                case wire.Ready() if self.ended is not None:
+                    return self.ended.alive
                 case _:
                     raise ChannelError(f"the run sent a {type(report).__name__} out of turn")
 
@@ -257,14 +279,14 @@ class _Collector:
         """The channel ended early: what the host saw decides what that was."""
         if watch.over_limit:
             self.ending = (Ending.OUT_OF_MEMORY, f"more than {self.job.limits.memory_mb} MiB")
-        elif isinstance(error, ChannelTimeout) and self.started_s:
+        elif self.ended is not None:
+            self.ending = (Ending.CHANNEL_BROKEN, str(error))
+        elif isinstance(error, ChannelTimeout) and self.started:
             self.ending = (Ending.TIMEOUT, f"no answer after {self.job.limits.wall_s:.0f} s; the run was killed")
         elif isinstance(error, ChannelTimeout):
             raise SandboxError("the kernel did not start in time", fix="the machine may be overloaded; try fewer --jobs")
-        elif not self.started_s:
+        elif not self.started:
             raise SandboxError(f"the kernel did not start: {error}", fix="run `grader doctor`")
-        elif self.ended is not None:
-            self.ending = (Ending.CHANNEL_BROKEN, str(error))
         else:
             self.ending = (Ending.KERNEL_DIED, f"in code cell {self.cells_run}: {error}")
 
@@ -309,64 +331,105 @@ class _Collector:
             ),
             timings={
                 "start": self.started_s,
-                "notebook": self.ended.seconds if self.ended else 0.0,
+                "notebook": _seconds(self.ended.seconds) if self.ended else 0.0,
                 "run": wall,
             },
             peak_memory_mb=watch.peak_mb,
         )
 
 
-def _parse(record: str) -> dict[str, Any]:
+def _seconds(claimed: float) -> float:
+    """A duration the sandbox tells: JSON has no NaN, and a result that cannot be read back is ours to explain."""
+    return claimed if 0.0 <= claimed < 1e9 else 0.0
+
+
+def parse_observed(record: str) -> dict[str, Any]:
+    """The training record as plain, bounded JSON; {} where it is none. NaN, which diverged losses are, becomes None."""
+    if len(record) > OBSERVED_CAP:
+        return {}
     try:
-        parsed = msgspec.json.decode(record.encode("utf-8", "replace"))
-    except (msgspec.DecodeError, RecursionError, ValueError):
+        parsed = _plain(json.loads(record), 0)
+    except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _plain(thing: Any, depth: int) -> Any:
+    """What JSON can hold again: no NaN, no integer above 64 bits, no lone surrogate, no deep nesting."""
+    if depth > OBSERVED_DEPTH:
+        return None
+    match thing:
+        case dict():
+            return {_plain(str(key), depth): _plain(item, depth + 1) for key, item in thing.items()}
+        case list():
+            return [_plain(item, depth + 1) for item in thing]
+        case str():
+            return thing.encode("utf-8", "replace").decode()
+        case bool() | None:
+            return thing
+        case int():
+            return thing if -(2**63) <= thing < 2**63 else None
+        case float():
+            return thing if math.isfinite(thing) else None
+    return None
 
 
 # ---------------------------------------------------------------- watching from outside
 
 
 class _Watch:
-    """Polls the memory of a run's processes, kills the run above its limit, and ends it when asked."""
+    """Polls the memory of a run's processes, kills what is above its limit, and ends the run when asked.
+
+    Processes are psutil's, which knows them by pid and start time: a number that was given to another process
+    meanwhile is never killed.
+    """
 
     def __init__(self, pid: int, limit_mb: int) -> None:
-        self.pid = pid
         self.limit_mb = limit_mb
         self.peak_mb = 0.0
         self.over_limit = False
+        self._root: psutil.Process | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="grader-watch", daemon=True)
         if pid:
-            self._thread.start()
+            with contextlib.suppress(psutil.Error):
+                self._root = psutil.Process(pid)
+                self._thread.start()
 
     def _poll(self) -> None:
+        strikes = 0
         while not self._over.wait(WATCH_EVERY_S):
-            used = sum(private_mb(pid) for pid in self._tree())
+            processes = self._tree()
+            used = sum(private_mb(process.pid) for process in processes)
             self.peak_mb = max(self.peak_mb, used)
             if used > self.limit_mb * 1.15 + 100:  # RLIMIT_DATA ends one process politely before; this is for many
                 self.over_limit = True
-                self._kill()
-                return
+                strikes += 1
+                # The driver is spared at first: it still sends the files that earned credit before.
+                _kill(processes[1:] if strikes <= STRIKES else processes)
 
-    def _tree(self) -> list[int]:
-        with contextlib.suppress(psutil.Error):
-            root = psutil.Process(self.pid)
-            return [self.pid, *(child.pid for child in root.children(recursive=True))]
+    def _tree(self) -> list[psutil.Process]:
+        """The run's first process (its driver) and all below it; nothing once that one is gone.
+
+        Asked first, because psutil's `kill` trusts the number again after it has seen the process gone (7.0).
+        """
+        if self._root is not None and self._root.is_running():
+            with contextlib.suppress(psutil.Error):
+                return [self._root, *self._root.children(recursive=True)]
         return []
-
-    def _kill(self) -> None:
-        for pid in reversed(self._tree()):  # in a pid namespace the first one's death is everyone's
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Kill what is left of the run. Idempotent."""
         self._over.set()
-        if self.pid:
-            self._kill()
+        _kill(self._tree())
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(5)
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in reversed(processes):  # in a pid namespace the first one's death is everyone's
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def private_mb(pid: int) -> float:
@@ -383,7 +446,10 @@ def private_mb(pid: int) -> float:
 
 
 def overlays_for(dataset: str, site: str, inside: list[str], mounted: Path | None) -> Mapping[str, str]:
-    """Files of installed packages to cover with held-out-reduced copies: scikit-learn ships all of iris."""
-    if dataset != "iris" or mounted is None or not inside or not (mounted / dataset / "iris.csv").exists():
+    """Files of installed packages to cover with held-out-reduced copies: scikit-learn ships all of iris.
+
+    ``mounted`` is the data set's own folder; ``inside`` is where the run sees it.
+    """
+    if dataset != "iris" or mounted is None or not inside:
         return {}
     return {f"{site}/sklearn/datasets/data/iris.csv": f"{inside[0]}/iris.csv"}

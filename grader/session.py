@@ -30,6 +30,8 @@ from grader.errors import ChannelError, OursError
 Side = Literal["live", "clean"]
 #: A probe may be late by this much before its channel is given up: the driver itself waits 5 s longer than the deadline.
 LATE_S = 15.0
+#: All answers of one run together; the tape keeps every one of them in memory and on disk.
+ANSWERS_CAP = 256 << 20
 
 
 class TapeMiss(OursError):
@@ -51,6 +53,7 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.pid = 0
+        self.received = 0
 
     def send(self, order: wire.Order, seconds: float = 60.0) -> None:
         self.sock.settimeout(seconds)
@@ -87,6 +90,7 @@ class Link:
                 raise ChannelClosed("the run closed its channel")
             parts.append(data)
             size -= len(data)
+            self.received += len(data)
         return b"".join(parts)
 
     def _recv(self, size: int) -> bytes:
@@ -173,6 +177,7 @@ class Session:
         self._origins: dict[tuple[Side, int], str] = {}
         self.seconds = 0.0
         self.missed = 0
+        self._answered = 0
 
     def ask(
         self,
@@ -237,8 +242,12 @@ class Session:
         question = wire.Ask(nonce, fill(expr, draws), want, kind, deadline_s, wire.REPORT_CAP, self.seed)
         try:
             link = self._link(side)
+            before = link.received
             link.send(question)
             report = link.receive(time.monotonic() + deadline_s + LATE_S)
+            self._answered += link.received - before
+            if self._answered > ANSWERS_CAP:
+                raise ChannelError(f"the run's answers are more than {ANSWERS_CAP >> 20} MiB together")
             if not isinstance(report, wire.Answer) or report.nonce != nonce:
                 raise ChannelError("the run answered another question than the one asked")
         except ChannelError as error:

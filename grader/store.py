@@ -29,6 +29,8 @@ from grader.session import Tape
 from grader.submissions import Submission
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+#: How a changed name ends. A name that looks so by itself is changed too, or it could take another file's place.
+MARKED = re.compile(r"-[0-9a-f]{10}$")
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -42,7 +44,10 @@ class Saved(msgspec.Struct, frozen=True):
     submission: Submission
 
     def tape(self) -> Tape:
-        return Tape.decode(self.tape_bytes)
+        try:
+            return Tape.decode(self.tape_bytes)
+        except msgspec.DecodeError as error:
+            raise _damaged(self.folder / "staff" / "tape.msgpack", error) from None
 
     def read_file(self, path: str) -> bytes:
         """One artifact's bytes, by its path in the run."""
@@ -129,14 +134,17 @@ def load(folder: Path) -> Saved:
         reading = staff / "tape.msgpack"
         return Saved(folder, verdict, facts, exhibits, reading.read_bytes(), submission)
     except (OSError, msgspec.DecodeError) as error:
-        fix = "grade it again with `grader grade`"
-        raise UsageError(f"the kept run cannot be read: {error}", where=str(reading), fix=fix) from None
+        raise _damaged(reading, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"the kept run cannot be read: {error}", where=str(path), fix="grade it again with `grader grade`")
 
 
 def safe_name(path: str) -> str:
     """A flat file name for an artifact: readable, allow-listed, and unique by a digest where anything was changed."""
     flat = UNSAFE.sub("_", path.replace("/", "__")).lstrip(".-") or "file"
-    if flat == path and len(flat) <= 100:
+    if flat == path and len(flat) <= 100 and not MARKED.search(flat):
         return flat
     return f"{flat[:100]}-{hashlib.sha256(path.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 

@@ -1,5 +1,8 @@
-"""Does a lab's suite tell right from wrong? The reference must score everything, the untouched starter its stated floor,
-and each mutant must land in its band. The matrix shows which check caught which mistake."""
+"""Does a lab's suite tell right from wrong?
+
+The reference must score everything, the untouched starter its stated floor, and each mutant must land in its band. The
+matrix shows which check caught which mistake.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -69,21 +69,21 @@ class Blob(msgspec.Struct, frozen=True, tag="blob"):
 class Seq(msgspec.Struct, frozen=True, tag="seq"):
     """A list or tuple."""
 
-    items: list[Value]
+    items: Annotated[list[Value], msgspec.Meta(max_length=MAX_ITEMS)]
     kind: Literal["list", "tuple"] = "list"
 
 
 class Map(msgspec.Struct, frozen=True, tag="map"):
     """A dict with string keys, in order."""
 
-    items: list[tuple[str, Value]]
+    items: Annotated[list[tuple[str, Value]], msgspec.Meta(max_length=MAX_ITEMS)]
 
 
 class Array(msgspec.Struct, frozen=True, tag="array"):
     """An array: C-ordered bytes of exact dtype and shape. ``key`` names a draw, so that a tape can be searched without it."""
 
     dtype: str
-    shape: tuple[int, ...]
+    shape: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_DIMS)]
     data: bytes
     key: str = ""
 
@@ -329,8 +329,11 @@ class Stream(Protocol):
 
 
 def frame(message: Order | Report) -> bytes:
-    """The message as one frame."""
-    body = _encoder.encode(message)
+    """The message as one frame. Raises WireError for what cannot cross: too large, or text that is not Unicode."""
+    try:
+        body = _encoder.encode(message)
+    except (UnicodeError, OverflowError, RecursionError, TypeError) as error:
+        raise WireError(f"{type(error).__name__}: {str(error)[:200]}") from None
     if len(body) > ORDER_CAP:
         raise WireError(f"a message of {len(body)} bytes is above the cap of {ORDER_CAP}")
     return HEADER.pack(len(body)) + body
@@ -364,8 +367,10 @@ def to_value(thing: Any, *, depth: int = 0) -> Value:
     if depth > MAX_DEPTH:
         raise WireError("the value is nested too deeply")
     kind = type(thing)
-    if kind in (bool, float, str) or thing is None:
+    if kind in (bool, float) or thing is None:
         return Lit(thing)
+    if kind is str:
+        return Lit(_text(thing))
     if kind is bytes:
         return Blob(thing)
     if kind is int:
@@ -386,8 +391,16 @@ def to_value(thing: Any, *, depth: int = 0) -> Value:
             raise WireError(f"a dict of {len(thing)} items")
         if not all(type(key) is str for key in thing):
             raise WireError("a dict whose keys are not all strings")
-        return Map([(key, to_value(item, depth=depth + 1)) for key, item in thing.items()])
+        return Map([(_text(key), to_value(item, depth=depth + 1)) for key, item in thing.items()])
     raise WireError(f"an object of type {kind.__module__}.{kind.__qualname__}"[:200])
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise WireError("a text with characters that are not Unicode (lone surrogates)") from None
+    return text
 
 
 def _array(array: np.ndarray[Any, Any]) -> Array:
@@ -437,4 +450,9 @@ def to_array(dtype: str, shape: tuple[int, ...], data: bytes) -> np.ndarray[Any,
         count *= side
     if count * np.dtype(dtype).itemsize != len(data):
         raise WireError(f"{len(data)} bytes are not an array of {dtype} {shape}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+    if dtype == "|b1" and data.translate(None, b"\0\1"):
+        raise WireError("bytes that are neither true nor false in an array of truth values")
+    try:
+        return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+    except (ValueError, OverflowError):  # no bytes, but sides that numpy cannot count: (0, 2**62, 2**62)
+        raise WireError(f"{shape!r} is not a shape numpy can have") from None

@@ -51,7 +51,7 @@ class Zygote:
             theirs.close()
         try:
             ready = self._answer(START_S)
-        except SandboxError:
+        except BaseException:  # an interruption too: nothing may be left running
             self.close()
             raise
         self.packages: dict[str, str] = ready["packages"]
@@ -68,6 +68,9 @@ class Zygote:
         except OSError as error:
             ours.close()
             raise SandboxError(f"the zygote is gone: {error}") from None
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
         return ours

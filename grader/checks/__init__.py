@@ -25,6 +25,7 @@ from grader.checks.asserts import (
     assert_probabilities,
     award,
     fail,
+    flag,
     not_assessable,
     require,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "cos",
     "exp",
     "fail",
+    "flag",
     "hidden_function",
     "log",
     "not_assessable",

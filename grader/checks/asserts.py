@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from grader import rubric
 from grader.checks.marks import CheckFailed, NotAssessable, current
-from grader.records import Threshold
+from grader.records import Flag, Threshold
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -42,6 +42,12 @@ def award(fraction: float, *, found: str = "", expected: str = "", hint: str = "
         record.found, record.expected, record.hint = found, expected, hint or record.hint
     if staff:
         record.staff.append(staff)
+
+
+def flag(kind: str, message: str) -> None:
+    """Tell the staff something, with its evidence. A flag never touches the score and is never shown to the student."""
+    record = current()
+    record.flags.append(Flag(kind=kind, message=message[:1000], check=record.mark.id))
 
 
 class Parts:

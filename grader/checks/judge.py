@@ -26,7 +26,7 @@ from grader.records import CheckResult, Evidence, Flag, Outcome, Record, Thresho
 from grader.session import TapeMiss
 
 
-class Judged(Record):
+class Judged(Record, frozen=True):
     """The outcomes of one suite, in the suite's order. ``missed``: a replay met a question that is not on the tape."""
 
     results: tuple[CheckResult, ...]
@@ -134,8 +134,13 @@ class _Plugin:
             raise LabError(f"{pyfuncitem.name} is not a check", where=str(pyfuncitem.path), fix="decorate it with @check")
         start = time.perf_counter()
         blocked = self._blocked_by(mark)
+        unasked = self._not_assessable(blocked)
         with running(mark) as record:
-            if blocked:
+            if unasked:  # out of the maximum, like the check it needs: that cannot be decided here is not the student's loss
+                outcome = self._result(mark, record, Outcome.SKIPPED, rationale=unasked)
+                pyfuncitem.obj = pyfuncitem._obj = _nothing
+                yield
+            elif blocked:
                 outcome = self._result(mark, record, Outcome.SKIPPED, rationale="blocked", blocked_by=blocked)
                 pyfuncitem.obj = pyfuncitem._obj = _nothing
                 yield
@@ -171,6 +176,13 @@ class _Plugin:
             if result is None or (result.outcome is not Outcome.PASSED and result.score <= 0):
                 return need
         return ""
+
+    def _not_assessable(self, need: str) -> str:
+        """Why a needed check could not be decided here, or ''."""
+        result = self.results.get(need)
+        if result is None or result.outcome is not Outcome.SKIPPED or result.blocked_by:
+            return ""
+        return f"it needs {need}, which cannot be decided here: {result.rationale}"
 
     def _ended(self, mark: Mark, record: Current) -> CheckResult:
         if record.evidence is None:
@@ -208,7 +220,7 @@ class _Plugin:
                     staff_note=error.staff,
                 )
             case AssertionError():
-                return self._result(mark, record, Outcome.FAILED, found=str(error))
+                return self._result(mark, record, Outcome.FAILED, found=str(error) or "the answer is not what was asked for")
             case _:
                 text = "".join(traceback.format_exception(error))[-4000:]
                 return self._result(mark, record, Outcome.ERRORED, staff_note=text)

@@ -8,6 +8,7 @@ evidence than it declares fails, and says why.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,19 +40,23 @@ class Bench:
         self,
         side: Side,
         expr: wire.Expr,
-        evidence: Evidence,
+        evidence: Evidence | None,
         *,
         want: wire.Want = "auto",
         kind: wire.Kind = "pure",
         deadline_s: float | None = None,
     ) -> Any:
-        """Ask; returns plain data or a Remote. Raises CheckFailed when the student's code cannot answer."""
+        """Ask; returns plain data or a Remote. Raises CheckFailed when the student's code cannot answer.
+
+        ``evidence`` None: the answer is not believed, only used to ask something else, and no points rest on it.
+        """
         answer = self.session.ask(side, expr, self.draws, want=want, kind=kind, deadline_s=deadline_s)
-        current().rest_on(evidence)
+        if evidence is not None:
+            current().rest_on(evidence)
         if answer.status != "ok" or answer.value is None:
             raise self._failure(answer, expr)
         if isinstance(answer.value, wire.Handle):
-            return Remote(self, wire.Const(answer.value), evidence, side, answer.value.type_name)
+            return Remote(self, wire.Const(answer.value), evidence or Evidence.OBSERVED, side, answer.value.type_name)
         try:
             return wire.from_value(answer.value)
         except wire.WireError as error:
@@ -105,7 +110,7 @@ class Bench:
                 except wire.WireError as error:
                     raise LabError(f"a check cannot send {error} into the sandbox") from None
 
-    def helper(self, side: Side, name: str, *args: Any, evidence: Evidence, **options: Any) -> Any:
+    def helper(self, side: Side, name: str, *args: Any, evidence: Evidence | None, **options: Any) -> Any:
         """Call one of the probe's helpers."""
         return self.ask(side, self.helper_expr(name, *args), evidence, **options)
 
@@ -206,18 +211,45 @@ class Model:
         found = self._helper("weights")
         return [item for item in found if isinstance(item, np.ndarray)] if isinstance(found, list) else []
 
+    def cross_entropy_gradients(self, inputs: Any, labels: Any) -> list[np.ndarray[Any, Any]]:
+        """The right gradients of the mean cross-entropy, one for each trainable variable in the model's order.
+
+        ``labels`` (class numbers) cross into the sandbox: give drawn ones, never the hidden ones.
+        """
+        found = self._helper("cross_entropy_gradients", inputs, labels)
+        return [item for item in found if isinstance(item, np.ndarray)] if isinstance(found, list) else []
+
 
 class FileRef:
-    """A file the run left behind: it was seen to be there by the judge, and did not exist before the run."""
+    """Something the run saved: it was seen to be there by the judge, and did not exist before the run.
 
-    def __init__(self, bench: Bench, artifact: Artifact) -> None:
-        self.bench = bench
-        self.path, self.size, self.sha256, self.order = artifact.path, artifact.size, artifact.sha256, artifact.order
+    One file; or the parts of a TensorFlow checkpoint (``path`` is its prefix) or of a SavedModel (its folder).
+    """
+
+    def __init__(self, bench: Bench, path: str, parts: tuple[Artifact, ...]) -> None:
+        self.bench, self.path, self.parts = bench, path, parts
+        self.size = sum(part.size for part in parts)
+        self.order = max(part.order for part in parts)
+        digests = [part.sha256 for part in parts]
+        self.sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a SavedModel."""
+        return any(part.path == f"{self.path}/saved_model.pb" for part in self.parts)
 
     def put(self) -> str:
-        """Put the file (for a TensorFlow checkpoint or SavedModel: its whole folder) into the clean sandbox."""
-        self.bench.session.put_file(self.path, self.bench.read_file(self.path))
+        """Put all of it into the clean sandbox; returns the path to load it by."""
+        for part in self.parts:
+            self.bench.session.put_file(part.path, self.bench.read_file(part.path))
         return self.path
+
+    def architecture(self) -> str:
+        """The architecture of the whole model in it, as JSON."""
+        text = self.bench.helper("clean", "architecture", self.load_model(), evidence=Evidence.VERIFIED)
+        if not isinstance(text, str):
+            raise CheckFailed(f"the model in {self.path} has no architecture that can be captured")
+        return text
 
     def load_model(self) -> Model:
         """The whole model in it, loaded in the clean sandbox without student code. Fails the check if that fails."""
@@ -226,7 +258,7 @@ class FileRef:
         return Model(self.bench, remote, lambda: remote)
 
     def optimizer_state(self) -> dict[str, Any]:
-        """{"present", "iterations", "slots"} of a whole-model file."""
+        """{"present", "name", "iterations", "slots"} of a whole-model file."""
         return _mapping(self.bench.helper("clean", "optimizer_state", self.put(), evidence=Evidence.VERIFIED))
 
     def load_weights(self, architecture: str) -> Model:
@@ -239,7 +271,10 @@ class FileRef:
 
 
 class Files(Mapping[str, FileRef]):
-    """Files kept from the run, by path relative to the work folder."""
+    """What the run saved, by path relative to the work folder.
+
+    The keys are files. A TensorFlow checkpoint is also found by its prefix, and a SavedModel by its folder.
+    """
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -247,7 +282,24 @@ class Files(Mapping[str, FileRef]):
 
     def __getitem__(self, path: str) -> FileRef:
         current().rest_on(Evidence.VERIFIED)
-        return FileRef(self._bench, self._artifacts[path])
+        found = self.find(path)
+        if found is None:
+            raise KeyError(path)
+        return found
+
+    def find(self, path: str) -> FileRef | None:
+        """The file, TensorFlow checkpoint or SavedModel of that path, if it is there and complete."""
+        if path in self._artifacts:
+            return FileRef(self._bench, path, (self._artifacts[path],))
+        data = self._under(f"{path}.data-")
+        if f"{path}.index" in self._artifacts and data:
+            return FileRef(self._bench, path, (self._artifacts[f"{path}.index"], *data))
+        if f"{path}/saved_model.pb" in self._artifacts:
+            return FileRef(self._bench, path, self._under(f"{path}/"))
+        return None
+
+    def _under(self, start: str) -> tuple[Artifact, ...]:
+        return tuple(self._artifacts[path] for path in sorted(self._artifacts) if path.startswith(start))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._artifacts)
@@ -259,13 +311,29 @@ class Files(Mapping[str, FileRef]):
         """The first of these that is there; fails the check when none is."""
         current().rest_on(Evidence.VERIFIED)
         for path in paths:
-            if path in self._artifacts:
-                return self[path]
+            found = self.find(path)
+            if found is not None:
+                return found
         raise CheckFailed(
-            f"the notebook left no {paths[0]}",
+            f"the notebook left no {paths[0]}{self._instead(paths[0])}",
             expected=" or ".join(paths),
             hint="Save it with exactly this path, relative to the notebook.",
         )
+
+    def _instead(self, path: str) -> str:
+        """What lies in the same folder, in words: a misspelt name is found at a glance."""
+        folder = path.rpartition("/")[0]
+        near = [name for name in sorted(self._artifacts) if name.rpartition("/")[0] == folder]
+        return f" (but {', '.join(near[:4])}{' …' if len(near) > 4 else ''})" if near else ""
+
+    def checkpoints(self, pattern: str) -> list[FileRef]:
+        """All saved weights whose path matches a glob, in path order: .h5 files and TensorFlow checkpoints."""
+        import fnmatch
+
+        current().rest_on(Evidence.VERIFIED)
+        paths = [path.removesuffix(".index") for path in sorted(self._artifacts)]
+        refs = [self.find(path) for path in paths if fnmatch.fnmatchcase(path, pattern)]
+        return [ref for ref in refs if ref is not None and (ref.path.endswith(".h5") or len(ref.parts) > 1)]
 
     def matching(self, pattern: str) -> list[FileRef]:
         """All whose path matches a glob, in path order."""
@@ -324,12 +392,20 @@ class Student:
     def architecture(self, model: Any) -> str:
         """A model's architecture as JSON without student code; fails the check when there is none.
 
-        ``model``: what a contracted function returned (`Remote`), or a contracted model.
+        ``model``: what a contracted function returned (`Remote`), or a contracted model. No evidence rests on it: it
+        says only what to build in the clean sandbox, from Keras's own layers, and what is built there is asked.
         """
-        text = self._bench.helper("live", "architecture", model, evidence=Evidence.OBSERVED)
+        text = self._bench.helper("live", "architecture", model, evidence=None)
         if not isinstance(text, str):
             raise CheckFailed("the model has no architecture that can be captured")
         return text
+
+    def deliver(self, name: str, data: bytes) -> str:
+        """Put a hidden file into the work folder and return its path, for functions that read files."""
+        path = self._bench.helper("live", "deliver", name, data, evidence=Evidence.VERIFIED)
+        if not isinstance(path, str):
+            raise CheckFailed("a file could not be put into the work folder")
+        return path
 
     def helper(self, name: str, *args: Any) -> Any:
         """One of the probe's helpers in the live kernel (observed): type_name, take, device, deliver, …"""
@@ -350,8 +426,10 @@ def _asked(expr: wire.Expr) -> str:
     match expr:
         case wire.Call(wire.Helper("predict" | "student_predict"), (target, *_)):
             return f"{_asked(target)}.predict(…)"
-        case wire.Call(wire.Helper(name), (target, *_)):
-            return f"{name}({_asked(target)})"
+        case wire.Call(wire.Helper("load_weights"), (_, path)):
+            return f"load_weights({_asked(path)})"
+        case wire.Call(wire.Helper(), (target, *_)):  # a helper's name would tell the student nothing
+            return _asked(target)
         case wire.Call(fn):
             return f"{_asked(fn)}(…)"
         case wire.Attr(of, name):

@@ -41,7 +41,7 @@ EXIT_PIPE = 141
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="grader", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Grade deep-learning labs: run notebooks in a sandbox and judge what the model really learnt.
+    r"""Grade deep-learning labs: run notebooks in a sandbox and judge what the model really learnt.
 
     \b
     Exit codes: 0 everything was graded, whatever the scores; 2 the command or its input is wrong;
@@ -76,7 +76,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         complain("interrupted", kind="")
         return EXIT_INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        click.echo(error.format_message(), err=True)
         return EXIT_USAGE
     except click.ClickException as error:
         return _failed(app, _usage(error), EXIT_USAGE)
@@ -103,5 +103,7 @@ def _failed(app: App, text: str, code: int) -> int:
 def _usage(error: click.ClickException) -> str:
     """Click's message in our form: what, and where to read on."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    text = error.format_message().strip().rstrip(".")
-    return f"{text[:1].lower()}{text[1:]} (try '{ctx.command_path if ctx else 'grader'} --help')"
+    near = [str(option) for option in getattr(error, "possibilities", None) or ()]
+    text = (error.message if near else error.format_message()).strip().rstrip(".")
+    fix = f"did you mean {' or '.join(near[:3])}?" if near else f"try '{ctx.command_path if ctx else 'grader'} --help'"
+    return f"{text[:1].lower()}{text[1:]} ({fix})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +10,22 @@ import click
 
 from grader.cli.app import REPORT_CARDS, App, common, interruptible, json_option, lab_exit, read_labs
 from grader.cli.jsonout import quiet_stdout, write
-from grader.cli.show import complain, duration, number, safe, say, several
+from grader.cli.show import complain, duration, number, one_line, safe, say, several
 from grader.errors import EXIT_OURS, UsageError
 
 if TYPE_CHECKING:
     from grader.batch import Summary
     from grader.errors import LabError
+    from grader.reports import ClassRow
+    from grader.settings import Settings
     from grader.submissions import Intake
 
 SUBMISSIONS = Path("submissions")
+#: Troubled runs that are told one by one; a broken machine troubles them all.
+SHOWN = 10
 
 
-@click.command()
+@click.command(short_help="Run and judge what was handed in, write report cards.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @click.option("--lab", metavar="ID", help="The lab, where a file's name does not say it.")
 @click.option(
@@ -37,7 +42,7 @@ SUBMISSIONS = Path("submissions")
 @json_option
 @common
 @click.pass_obj
-def grade(
+def grade(  # noqa: PLR0913, PLR0917 - one parameter for each option
     app: App,
     paths: tuple[Path, ...],
     lab: str | None,
@@ -84,14 +89,29 @@ def grade(
         )
         summary: Summary | None = None
         if submissions:
-            with interruptible(lambda: f"the cards finished so far stay in {out}"), watch(len(submissions)) as show:
+            with interruptible(lambda: _left(out, settings)), watch(len(submissions)) as show:
                 summary = grade_batch(plan, show)
+        for error in summary.errors if summary else ():
+            complain(f"{error}; its submissions were left ungraded")
+            code = max(code, error.exit_code)
         if summary and summary.attention:
             code = max(code, EXIT_OURS)
     if app.json:
         return write("grade", code, _content(summary, intake, wrong, out))
     _tell(summary, intake, out)
     return code
+
+
+def _left(out: Path, settings: Settings) -> str:
+    """What an interrupt leaves behind; the overview is brought up to date so that it shows the finished cards."""
+    from grader.batch import write_index
+
+    if any(out.glob("*/*/card.html")):
+        with contextlib.suppress(OSError):
+            write_index(out, settings)
+    else:
+        return "no card was finished"
+    return f"the cards finished so far stay in {out}"
 
 
 def _paths(paths: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -110,8 +130,17 @@ def _refuse(intake: Intake, paths: tuple[Path, ...]) -> None:
     raise UsageError(messages[-1] if messages else f"{paths[0] if paths else SUBMISSIONS}: holds nothing to grade")
 
 
-def _attention(summary: Summary) -> list[str]:
-    return [f"{row.lab}/{row.student}" for row in summary.rows if row.needs_attention]
+def _why(out: Path, row: ClassRow) -> str:
+    """Why a run needs attention, from its verdict; "" where the verdict does not say."""
+    import msgspec
+
+    from grader.records import Verdict
+
+    try:
+        verdict = msgspec.json.decode((out / row.card).with_name("result.json").read_bytes(), type=Verdict)
+    except (OSError, msgspec.DecodeError):
+        return ""
+    return one_line(verdict.needs_attention[0], 400) if verdict.needs_attention else ""
 
 
 def _tell(summary: Summary | None, intake: Intake, out: Path) -> None:
@@ -132,9 +161,12 @@ def _tell(summary: Summary | None, intake: Intake, out: Path) -> None:
     else:
         say(f"Report cards:  {out / '<lab>' / '<student>' / 'card.html'}")
     say(f"The class:     {summary.index}")
-    if names := _attention(summary):
-        shown = ", ".join(safe(name, 80) for name in names[:10]) + (", …" if len(names) > 10 else "")
-        say(f"{several(len(names), 'run needs', 'runs need')} attention (see the staff's card): {shown}")
+    if troubled := [row for row in summary.rows if row.needs_attention]:
+        say(f"{several(len(troubled), 'run needs', 'runs need')} attention, through no fault of the student:")
+        for row in troubled[:SHOWN]:
+            say(f"  {safe(row.lab, 40)}/{safe(row.student, 60)}: {_why(out, row) or 'see the card in staff/'}")
+        if len(troubled) > SHOWN:
+            say(f"  and {len(troubled) - SHOWN} more; the overview marks them")
     if messages := intake.messages():
         say(f"{several(len(messages), 'bad input', 'bad inputs')}:")
         for message in messages:
@@ -162,6 +194,7 @@ def _content(summary: Summary | None, intake: Intake, wrong: dict[str, LabError]
                 "tier": row.tier.value,
                 "seconds": round(row.seconds, 3),
                 "needs_attention": row.needs_attention,
+                "reason": _why(out, row) if row.needs_attention else "",
                 "flags": row.flags,
                 "card": row.card,
             }

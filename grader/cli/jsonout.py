@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 SCHEMA = 1
 
 
 def document(command: str, exit_code: int, **content: Any) -> bytes:
     """The object as readable UTF-8 JSON, one line feed at its end."""
+    import msgspec
+
     whole = {"schema": SCHEMA, "command": command, "exit_code": exit_code, **content}
     return msgspec.json.format(msgspec.json.encode(whole, enc_hook=str), indent=1) + b"\n"
 

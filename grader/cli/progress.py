@@ -34,6 +34,7 @@ class Board:
     clock: Callable[[], float] = time.monotonic
     running: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     began: float | None = None
+    runs: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, event: Event) -> str:
@@ -43,10 +44,11 @@ class Board:
             self.total = max(self.total, event.total)
             who = (event.lab, event.student)
             if event.kind == "level":
-                return f"sandbox: {event.text}"
+                return event.text
             if event.kind == "finished":
                 self.done = max(self.done + 1, event.done)
-                self.running.pop(who, None)
+                # A file that is no notebook is done at once and says nothing about the pace.
+                self.runs += self.running.pop(who, None) is not None
                 return self._finished(event)
             if self.began is None:
                 self.began = now
@@ -59,13 +61,15 @@ class Board:
         score = "" if event.score is None else f"  {number(event.score)}/{number(event.max_score or 0)}"
         ending = f"  {event.ending}" if event.ending and event.ending != "ok" else ""
         took = f"  {duration(event.seconds)}" if event.seconds else ""
-        return f"[{self.done:>{width}}/{self.total}] {safe(event.lab, 40)}  {safe(event.student, 60)}{score}{ending}{took}"
+        return (
+            f"[{self.done:>{width}}/{self.total}] {safe(event.lab, 40)}  {safe(event.student, 60)}{score}{ending}{took}"
+        )
 
     def remaining(self) -> float | None:
-        """Seconds that are left, from the pace so far; None before the first run has finished."""
-        if self.began is None or not self.done or self.done >= self.total:
+        """Seconds that are left, from the pace of the runs so far; None before the first has finished."""
+        if self.began is None or not self.runs or self.done >= self.total:
             return None
-        return (self.clock() - self.began) / self.done * (self.total - self.done)
+        return (self.clock() - self.began) / self.runs * (self.total - self.done)
 
     def status(self) -> str:
         """``3/24 done, about 2 min left``."""
@@ -124,6 +128,8 @@ def _picture(board: Board) -> RenderableType:
     from rich.text import Text
 
     head: Any = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=max(board.total, 1), completed=board.done, width=30, pulse=not board.total)
+    bar = ProgressBar(
+        total=max(board.total, 1), completed=board.done, width=30, pulse=not board.total, complete_style="green"
+    )
     head.add_row(bar, Text(board.status()))
     return Group(head, *(Text(f"  {row}", style="dim", no_wrap=True, overflow="ellipsis") for row in board.runners()))

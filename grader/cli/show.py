@@ -1,7 +1,7 @@
-"""How things are said on a terminal.
+r"""How things are said on a terminal.
 
 A name or a message may come from a submission. Everything printed goes through ``safe``: control characters, escape
-sequences and bidirectional overrides are spelt out (``\\x1b``, ``\\u202e``), so that no file name can colour, move or
+sequences and bidirectional overrides are spelt out (``\x1b``, ``\u202e``), so that no file name can colour, move or
 reverse a line. Rich's markup and emoji codes are off for the same reason.
 """
 
@@ -68,6 +68,17 @@ def table(title: str, columns: Sequence[str], right: Sequence[str] = ()) -> Tabl
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return made
+
+
+def print_table(made: Table) -> None:
+    """The table on stdout; without the spaces that fill its lines where it is not a terminal."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(made)
+        return
+    with screen.capture() as capture:
+        screen.print(made)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def number(value: float) -> str:

@@ -7,6 +7,7 @@ that broke its shell can still be asked.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,8 +17,10 @@ import traceback
 from typing import Any
 
 from jupyter_client.connect import write_connection_file
+from jupyter_client.jsonutil import json_clean, json_default
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from jupyter_client.session import json_packer
 
 from grader import wire
 from grader.driver.channel import Channel, read_frame
@@ -88,6 +91,11 @@ class Kernel:
         self.probe = probe
         self.pid = pid
 
+    def kill(self) -> None:
+        """End the kernel's process at once. Windows has no SIGKILL; there SIGTERM ends a process just as surely."""
+        with contextlib.suppress(OSError):
+            os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
 
 def fork_kernel(order: wire.RunNotebook, request: dict[str, Any]) -> Kernel:
     """Fork a kernel from this warm process. Call before anything starts a thread or an event loop's sockets."""
@@ -99,6 +107,9 @@ def fork_kernel(order: wire.RunNotebook, request: dict[str, Any]) -> Kernel:
     if child == 0:
         ours.close()
         os.close(request["channel_fd"])  # the one way out is the driver's alone
+        from grader.confine import die_with_parent  # late: Linux only; it is loaded already where a run is confined
+
+        die_with_parent()
         try:
             _become_kernel(path, theirs, order, request)
         except BaseException:
@@ -116,16 +127,31 @@ def fork_kernel(order: wire.RunNotebook, request: dict[str, Any]) -> Kernel:
 
 
 def _become_kernel(connection: str, probe: socket.socket, order: wire.RunNotebook, request: dict[str, Any]) -> None:
-    from ipykernel.kernelapp import IPKernelApp
-
     if request["memory_mb"]:
         limit_memory(request["memory_mb"])
-    set_seeds(order.seed)
+    serve_kernel(connection, probe, order.seed)
+
+
+def serve_kernel(connection: str, probe: socket.socket, seed: int) -> None:
+    """Be the kernel of that connection file, with the probe attached, until it is told to end."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    set_seeds(seed)
     app = IPKernelApp.instance(quiet=True, log_level=50)
     app.initialize(["-f", connection, "--HistoryManager.enabled=False"])
+    app.session.pack = pack
     sys.modules["__main__"].__dict__.pop("__file__", None)
     attach_probe(probe, app.shell.user_ns)
     app.start()
+
+
+def pack(message: Any) -> bytes:
+    """A kernel message as JSON. A text with lone surrogates would make jupyter_client drop it: an error would be lost."""
+    try:
+        return bytes(json_packer(message))
+    except UnicodeEncodeError:
+        text = json.dumps(json_clean(message), default=json_default, ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8", "replace")
 
 
 def attach_probe(sock: socket.socket, namespace: dict[str, Any]) -> None:
@@ -146,7 +172,7 @@ def attach_probe(sock: socket.socket, namespace: dict[str, Any]) -> None:
             return
         order = wire.decode_order(body)
         if isinstance(order, wire.Ask):
-            channel.send(probe.answer(order))
+            channel.send_raw(probe.reply(order))
         elif isinstance(order, wire.RunNotebook):  # after the notebook: keep the graded models, tell what was seen
             for report in finish(order, namespace):
                 channel.send(report)

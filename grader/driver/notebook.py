@@ -122,14 +122,21 @@ class _Session:
         return wire.Ended(how, detail[:500], alive, now() - begin, client.output_bytes)
 
     async def _first_answer(self) -> None:
-        """Wait for the kernel's first reply, without nbclient's one-second polling."""
+        """Wait for the kernel's first reply, without nbclient's one-second polling, and until its outputs arrive.
+
+        What is published before our subscription took effect is lost: the first cell would lose its output and its
+        error, and its end would be waited for until nbclient gives up after ten seconds (met in one run of forty).
+        """
         kc = self.client.kc
         kc.kernel_info()
-        reply = asyncio.ensure_future(kc.shell_channel.get_msg())
+        heard = asyncio.ensure_future(kc.iopub_channel.get_msg())
+        waiting = {asyncio.ensure_future(kc.shell_channel.get_msg()), heard}
         deadline = now() + START_S
-        while not reply.done():
-            await asyncio.wait({reply}, timeout=0.5)
-            if now() > deadline or await self.kernel.manager.provisioner.poll() is not None:
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, timeout=0.05 if waiting == {heard} else 0.5)
+            if waiting == {heard}:
+                kc.kernel_info()
+            if waiting and now() > deadline or await self.kernel.manager.provisioner.poll() is not None:
                 raise RuntimeError("the kernel did not start")
 
     async def _cell(self, cell: Any, index: int, number: int, left: float) -> tuple[str, str, bool]:
@@ -155,13 +162,11 @@ class _Session:
                 task.result()
             except DeadKernelError:
                 how, alive = "kernel died", False
-        detail = {"timeout": f"in code cell {number}", "kernel died": self._death(number)}.get(how, f"in code cell {number}")
+        detail = f"in code cell {number}"
+        if how == "kernel died":
+            detail += f", exit status {await self.kernel.manager.provisioner.poll()}"
         self._report_cell(cell, number, now() - start, how, detail)
         return how, "" if how == "ok" else detail, alive
-
-    def _death(self, number: int) -> str:
-        status = self.kernel.manager.provisioner.reaper.status(self.kernel.pid)
-        return f"in code cell {number}, exit status {status}"
 
     async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
         """Interrupt the cell; True if the kernel obeyed. A kernel that does not is killed."""
@@ -207,7 +212,7 @@ def send_files(channel: Channel, order: wire.RunNotebook) -> None:
     for folder, names, files in os.walk(work, followlinks=False):
         names[:] = [n for n in sorted(names) if not os.path.islink(os.path.join(folder, n))][:1000]
         for name in sorted(files)[:2000]:
-            path = os.path.relpath(os.path.join(folder, name), work)
+            path = os.path.relpath(os.path.join(folder, name), work).replace(os.sep, "/")
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in order.keep):
                 matches.append((os.lstat(path).st_mtime_ns, path))
     left = order.keep_bytes
@@ -223,7 +228,8 @@ def send_files(channel: Channel, order: wire.RunNotebook) -> None:
 
 
 def _read(path: str, cap: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, os.O_RDONLY | flags)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -276,8 +282,6 @@ def _relay(channel: Channel, kernel: kernels.Kernel, alive: bool) -> None:
 
 
 def _exchange(kernel: kernels.Kernel, ask: wire.Ask) -> bytes | None:
-    import signal
-
     kernel.probe.settimeout(ask.deadline_s + 5)
     try:
         kernel.probe.sendall(wire.frame(ask))
@@ -286,8 +290,5 @@ def _exchange(kernel: kernels.Kernel, ask: wire.Ask) -> bytes | None:
             return None
         return body
     except (OSError, wire.WireError):
-        try:
-            os.kill(kernel.pid, signal.SIGKILL)
-        except OSError:
-            return None
+        kernel.kill()
         return None

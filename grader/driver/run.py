@@ -63,7 +63,7 @@ def serve_clean(channel: Channel, seed: int) -> int:
             case wire.PutFile(path, data, first):
                 put_file(path, data, first)
             case wire.Ask():
-                channel.send(probe.answer(order))
+                channel.send_raw(probe.reply(order))
             case _:
                 raise wire.WireError("a clean sandbox runs no notebook")
 

@@ -37,7 +37,9 @@ def mounted(dataset_id: str, source: Source, secret: str, cache_dir: Path) -> Pa
     final = cache_dir / f"{dataset_id}-{source.tier.value}-{label}"
     if final.is_dir():
         return final
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    if not cache_dir.is_dir():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        cache_dir.chmod(0o755)  # whatever the umask: it is read by the sandbox's unprivileged user
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache_dir))
     try:
         _write(source, secret, building)

@@ -63,6 +63,19 @@ class Probe:
             value, status, fault = None, "error", describe_fault(error)
         return wire.Answer(ask.nonce, status, value, fault, time.perf_counter() - start)
 
+    def reply(self, ask: wire.Ask) -> bytes:
+        """The answer as one frame. One that is too large, or no Unicode, becomes a refusal: it must not cost the kernel."""
+        answer = self.answer(ask)
+        try:
+            data = wire.frame(answer)
+            if len(data) <= ask.max_bytes:
+                return data
+            why = f"{len(data) >> 20} MiB, more than the {ask.max_bytes >> 20} MiB that an answer may have"
+        except wire.WireError as error:
+            why = str(error)
+        fault = wire.Fault("CannotCross", why.encode("utf-8", "replace").decode()[:MESSAGE_CAP])
+        return wire.frame(wire.Answer(ask.nonce, "refused", None, fault, answer.seconds))
+
     def _encode(self, result: Any, want: wire.Want) -> wire.Value:
         if want == "handle":
             return self._handle(result)
@@ -83,7 +96,7 @@ class Probe:
 def describe_fault(error: BaseException) -> wire.Fault:
     """The exception in bounded words: a message that loops, exits or is 1 GB long must not hurt."""
     try:
-        message = str(error)[:MESSAGE_CAP]
+        message = str(error)[:MESSAGE_CAP].encode("utf-8", "replace").decode()
     except BaseException:  # student code runs in __str__
         message = "(the exception could not be shown)"
     line, source = None, ""

@@ -6,8 +6,11 @@ student code is there). All take and return plain data or handles.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +20,8 @@ from grader.probe import hooks
 
 #: Rows per eager forward pass: 1,000 MNIST images through a small network need some 50 MB.
 CHUNK_ROWS = 1000
+#: The weights inside a .keras archive are read into memory: 11 kB can claim to be 3.5 GB.
+ARCHIVED_CAP = 512 << 20
 
 
 def predict(model: Any, inputs: Any, training: bool = False) -> Any:
@@ -148,16 +153,24 @@ def architecture(model: Any) -> str:
 
 
 def rebuild(text: str, weights: list[Any] | None = None) -> Any:
-    """A model from architecture JSON and weights, without student code (Keras's safe mode refuses Lambda)."""
+    """A model from architecture JSON and weights, without student code (Keras's safe mode refuses Lambda).
+
+    Never compiled: a loss or metric of the student's own would not be found, and is not needed to predict.
+    """
     import keras
 
-    model = keras.models.model_from_json(text)
+    described = json.loads(text)
+    described.pop("compile_config", None)
+    model = keras.models.model_from_json(json.dumps(described))
     if not model.built:
-        shape = json.loads(text).get("config", {}).get("build_input_shape")
+        shape = described.get("config", {}).get("build_input_shape")
         if shape:
             model.build(shape)
     if weights is not None:
         model.set_weights(weights)
+        for layer in model._flatten_layers():
+            if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
+                layer.finalize_state()
     return model
 
 
@@ -177,68 +190,146 @@ def load_saved(path: str) -> Any:
     import keras
 
     if os.path.isdir(path):
-        layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
-        return keras.Sequential([layer])
-    return keras.models.load_model(path, compile=False)
+        return Exported(path)
+    from grader.probe.keep import TENSORFLOW_FUNCTIONS
+
+    known = {theirs: getattr(keras.activations, ours) for theirs, ours in TENSORFLOW_FUNCTIONS.items()}
+    return keras.models.load_model(path, compile=False, custom_objects=known)
+
+
+class Exported:
+    """A SavedModel folder as something to call. `load_model` refuses these, and Keras's TFSMLayer answers a dict."""
+
+    layers: tuple[Any, ...] = ()
+    trainable_variables: tuple[Any, ...] = ()
+    built = False
+    compiled = False
+
+    def __init__(self, path: str) -> None:
+        import tensorflow as tf
+
+        self.module = tf.saved_model.load(path)
+        signatures = dict(self.module.signatures)
+        if not signatures:
+            raise ValueError("the SavedModel has no signature to call: save it with model.export(folder)")
+        self.signature = signatures.get("serving_default") or next(iter(signatures.values()))
+        (self.name, self.spec), *others = self.signature.structured_input_signature[1].items()
+        if others:
+            raise ValueError(f"the SavedModel takes {len(others) + 1} inputs")
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        return tuple(self.spec.shape.as_list())
+
+    def __call__(self, inputs: Any, training: bool = False) -> Any:
+        import tensorflow as tf
+
+        outputs = self.signature(**{self.name: tf.constant(inputs, self.spec.dtype)})
+        return next(iter(outputs.values()))
 
 
 def load_weights(model: Any, path: str) -> Any:
     """Put a weights file into a model, whatever its format: .weights.h5, .h5, or a TensorFlow checkpoint prefix."""
-    import tensorflow as tf
-
     if path.endswith(".h5"):
-        model.load_weights(path)
+        try:
+            model.load_weights(path)
+        except ValueError as error:  # Keras prints the whole variable: keep what it says of the shapes
+            raise ValueError(str(error).split(" Target variable:")[0]) from None
     else:
-        status = tf.train.Checkpoint(model).read(path)
-        status.expect_partial()
-        if not _restored(model, path):
-            raise ValueError("the checkpoint holds none of this model's weights")
+        _read_checkpoint(model, path)
     return model
 
 
-def _restored(model: Any, path: str) -> bool:
-    import tensorflow as tf
+def _read_checkpoint(model: Any, prefix: str) -> None:
+    """Read a TensorFlow checkpoint of the model itself or of an object that holds it: Checkpoint(model=model).
 
-    names = {tuple(shape) for _, shape in tf.train.list_variables(path)}
-    return all(tuple(v.shape) in names for v in model.weights)
+    What it was called there is in the checkpoint's object graph; names of variables do not tell, because each is
+    kept once, under its shortest path, which may be the optimizer's.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    graph = TrackableObjectGraph.FromString(tf.train.load_checkpoint(prefix).get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+    children = [child.local_name for child in graph.nodes[0].children if child.local_name != "save_counter"]
+    for root in ("", *children[:100]):
+        with contextlib.suppress(AssertionError, ValueError):  # another root, or variables of other shapes
+            holder = tf.train.Checkpoint(**{root: model}) if root else tf.train.Checkpoint(model)
+            holder.read(prefix).assert_existing_objects_matched().expect_partial()
+            return
+    raise ValueError("the checkpoint does not hold this model's weights")
 
 
 def optimizer_state(path: str) -> dict[str, Any]:
-    """What a whole-model file keeps of its optimizer: {"present", "iterations", "slots"}.
+    """What a whole-model file keeps of its optimizer: {"present", "name", "iterations", "slots"}.
 
-    Read from the file itself, since loading with ``compile=True`` would need the student's losses and metrics.
+    Read from the file itself, since loading with ``compile=True`` would need the student's losses and metrics. A
+    model that was compiled and never trained keeps a counter of 0 and no slots; plain SGD never has slots. A .keras
+    saved after an .h5 of the same model keeps the numbers but names no optimizer: Keras 3.15 takes it out of the
+    compile configuration while writing the .h5, and loads such a file with a fresh default optimizer.
     """
-    import zipfile
-
     import h5py
 
     if os.path.isdir(path):
-        return {"present": False, "iterations": None, "slots": 0}
+        return {"present": False, "name": "", "iterations": None, "slots": 0}
+    source: Any = path
+    config: Any = {}
     if zipfile.is_zipfile(path):
+        group = "optimizer/vars"
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if "model.weights.h5" not in names:
-                return {"present": False, "iterations": None, "slots": 0}
-            archive.extract("model.weights.h5", "/tmp/optimizer_state")  # noqa: S108 - the run's own, private
-        path, group = "/tmp/optimizer_state/model.weights.h5", "optimizer/vars"  # noqa: S108
+            config = json.loads(_member(archive, "config.json")).get("compile_config")
+            source = io.BytesIO(_member(archive, "model.weights.h5"))
     else:
         group = "optimizer_weights"
-    with h5py.File(path, "r") as file:
-        if group not in file:
-            return {"present": False, "iterations": None, "slots": 0}
-        found: list[Any] = []
-        file[group].visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-        scalars = [int(item[()]) for item in found if item.shape == () and item.dtype.kind in "iu"]
-        return {
-            "present": bool(found),
-            "iterations": max(scalars) if scalars else None,
-            "slots": sum(1 for item in found if item.shape != ()),
-        }
+    with h5py.File(source, "r") as file:
+        if group == "optimizer_weights":
+            config = json.loads(file.attrs.get("training_config") or "{}")
+        arrays = _datasets(file[group]) if group in file else []
+    described = (config or {}).get("optimizer") or (config or {}).get("optimizer_config") or {}
+    name = described.get("class_name") if isinstance(described, dict) else described
+    counters = [int(array) for array in arrays if array.shape == () and array.dtype.kind in "iu"]
+    return {
+        "present": bool(arrays and name),
+        "name": str(name or "")[:100],
+        "iterations": max(counters, default=None),
+        "slots": sum(1 for array in arrays if array.shape != ()),
+    }
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > ARCHIVED_CAP:
+        raise ValueError(f"{name} in this file is too large to be read")
+    return archive.read(name)
+
+
+def _datasets(group: Any) -> list[Any]:
+    """All arrays of an HDF5 group and the groups in it."""
+    arrays = []
+    for item in group.values():
+        arrays += _datasets(item) if hasattr(item, "values") else [item[()]]
+    return arrays
 
 
 def weights(model: Any) -> list[Any]:
     """All weights, as arrays, in Keras's order."""
     return [np.asarray(w) for w in model.get_weights()]
+
+
+def cross_entropy_gradients(model: Any, inputs: Any, labels: Any) -> list[Any]:
+    """Gradients of the mean cross-entropy, one for each trainable variable: what a student's own are compared with.
+
+    ``labels`` are class numbers. Outputs whose rows are probabilities are taken as such, others as logits.
+    """
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        scores = model(fit_shape(model, np.asarray(inputs)), training=False)
+        values = np.asarray(scores)
+        if values.min() >= 0 and np.allclose(values.sum(axis=-1), 1, atol=1e-3):
+            scores = tf.math.log(scores)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=scores))
+    variables = list(model.trainable_variables)
+    found = tape.gradient(loss, variables)
+    return [np.zeros(v.shape, "float32") if g is None else np.asarray(g) for g, v in zip(found, variables, strict=True)]
 
 
 def take(iterable: Any, count: int) -> list[Any]:
@@ -289,6 +380,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         load_weights,
         optimizer_state,
         weights,
+        cross_entropy_gradients,
         take,
         device,
         type_name,

@@ -43,6 +43,9 @@ class Recorder:
             if id(variable) in self.initial:
                 continue
             value = _value(variable)
+            if value is not None and value.shape != tuple(variable.shape):  # made while a tf.function is traced
+                self.initial[id(variable)] = (weakref.ref(variable), None)
+                continue
             if value is None or self.copied + value.size > COPY_CAP:
                 continue
             self.copied += value.size
@@ -59,6 +62,11 @@ class Recorder:
             if after is not None and before is not None and after.shape == before.shape and after.size:
                 changes.append(float(np.max(np.abs(after.astype("float64") - before.astype("float64")))))
         return max(changes) if changes else None
+
+    def unseen(self, variables: Any) -> int:
+        """How many of these were trained, but had no value yet when they were first seen."""
+        known = (self.initial.get(id(variable)) for variable in variables)
+        return sum(1 for pair in known if pair is not None and pair[1] is None)
 
     def steps(self) -> int:
         """Optimizer steps taken by any optimizer seen, compiled loops included."""
@@ -90,6 +98,7 @@ def training_of(model: Any) -> dict[str, Any]:
     return {
         "fits": mine,
         "moved": moved,
+        "unseen": RECORDER.unseen(_trainable(model)),
         "tape_gradients": RECORDER.tape_gradients,
         "optimizer_steps": RECORDER.steps(),
     }
@@ -128,6 +137,12 @@ def _wrap(owner: Any, name: str, around: Any) -> None:
 
 def _gradient(original: Any, tape: Any, args: Any, kwargs: Any) -> Any:
     RECORDER.tape_gradients += 1
+    try:  # a loop may change its variables without any optimizer, so this is where they are first met
+        sources = args[1] if len(args) > 1 else kwargs.get("sources")
+        given = sources if isinstance(sources, list | tuple) else [sources]
+        RECORDER.remember([source for source in given if hasattr(source, "assign")])
+    except Exception:  # recording must never break the notebook
+        RECORDER.copied += 0
     return original(tape, *args, **kwargs)
 
 

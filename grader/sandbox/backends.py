@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -74,12 +74,12 @@ class Backend(Protocol):
         (0, 1, …) tells concurrent zygotes apart. Raises SandboxError."""
         ...
 
-    def plan(self, disk_mb: int, overlays: Mapping[str, str]) -> dict[str, Any]:
-        """How a run confines itself (see confine.enter_run)."""
+    def plan(self, disk_mb: int, overlays: Mapping[str, str], dataset: str = "") -> dict[str, Any]:
+        """How a run confines itself (see confine.enter_run). It sees the mounted data of ``dataset`` and of no other."""
         ...
 
-    def rooms(self) -> tuple[str, str]:
-        """(work folder, tmp folder) of the next run, as seen from inside."""
+    def rooms(self, launched: Launched) -> tuple[str, str]:
+        """(work folder, tmp folder) of that zygote's next run, as seen from inside."""
         ...
 
     def data_folders(self, data: Path | None, dataset: str) -> list[str]:
@@ -117,14 +117,22 @@ class Namespaces:
     bwrap: str | None = None
 
     def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
-        base = tempfile.mkdtemp(prefix="grader-")
-        os.chmod(base, 0o755)  # noqa: S103 - empty mount points, and the unprivileged user must reach them
-        for name in ("stage", "root", "etc"):
-            os.mkdir(f"{base}/{name}", 0o755)
         kernel = interpreter(python)
+        if any(f"{prefix}/".startswith(("/tmp/", "/dev/")) for prefix in kernel.prefixes):
+            raise SandboxError(
+                "the kernel's Python lies below /tmp, which every run has anew and empty",
+                where=python,
+                fix="make the environment in another folder",
+            )
+        base = tempfile.mkdtemp(prefix="grader-", dir=_open_folder())
+        os.chmod(base, 0o755)  # noqa: S103 - empty mount points, and the unprivileged user must reach them
+        for name in ("stage", "root", "etc", "empty"):
+            os.mkdir(f"{base}/{name}", 0o755)
+        Path(f"{base}/empty/file").touch()
         read_only = {**_system_folders(), **{prefix: prefix for prefix in kernel.prefixes}, **_etc(f"{base}/etc")}
         read_only[f"{ISLAND}/grader/__init__.py"] = str(PACKAGE / "_inside.py")
         read_only |= {f"{ISLAND}/grader/{name}": str(PACKAGE / name) for name in ISLAND_FILES}
+        read_only |= _masks(kernel.site, f"{base}/empty")
         if data is not None:
             read_only[DATASETS] = str(data)
         if options.get("matplotlib_cache"):
@@ -145,9 +153,10 @@ class Namespaces:
         process, stderr = _start(plan, control)
         return Launched(process, stderr, (base,))
 
-    def plan(self, disk_mb: int, overlays: Mapping[str, str]) -> dict[str, Any]:
+    def plan(self, disk_mb: int, overlays: Mapping[str, str], dataset: str = "") -> dict[str, Any]:
         return {
             "namespaces": True,
+            "datasets": [DATASETS, dataset],
             "seccomp": True,
             "work": HOME,
             "disk_mb": disk_mb,
@@ -155,11 +164,11 @@ class Namespaces:
             "overlays": dict(overlays),
         }
 
-    def rooms(self) -> tuple[str, str]:
+    def rooms(self, launched: Launched) -> tuple[str, str]:
         return HOME, "/tmp"  # noqa: S108 - each run mounts its own
 
     def data_folders(self, data: Path | None, dataset: str) -> list[str]:
-        return [] if data is None else [f"{DATASETS}/{dataset}"]
+        return [] if data is None else [DATASETS]
 
 
 def Bubblewrap(path: str) -> Namespaces:  # noqa: N802 - a constructor in all but name
@@ -167,15 +176,15 @@ def Bubblewrap(path: str) -> Namespaces:  # noqa: N802 - a constructor in all bu
     return Namespaces(name="bubblewrap", bwrap=path)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bare:
     """A plain process group: for a student's own machine. Level 0, advisory."""
 
     name: str = "none"
-    base: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="grader-"))
 
     def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
-        island = f"{self.base}/island-{slot}/grader"
+        base = tempfile.mkdtemp(prefix="grader-")
+        island = f"{base}/island/grader"
         os.makedirs(island)
         shutil.copyfile(PACKAGE / "_inside.py", f"{island}/__init__.py")
         for name in ISLAND_FILES:
@@ -187,17 +196,17 @@ class Bare:
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             pass_fds=(control,),
-            env=_environ(os.path.dirname(island), self.base),
-            cwd=self.base,
+            env=_environ(os.path.dirname(island), base),
+            cwd=base,
             start_new_session=True,
         )
-        return Launched(process, stderr, (self.base,))
+        return Launched(process, stderr, (base,))
 
-    def plan(self, disk_mb: int, overlays: Mapping[str, str]) -> dict[str, Any]:
+    def plan(self, disk_mb: int, overlays: Mapping[str, str], dataset: str = "") -> dict[str, Any]:
         return {"namespaces": False, "seccomp": False, "disk_mb": disk_mb, "processes": 0, "overlays": {}}
 
-    def rooms(self) -> tuple[str, str]:
-        room = tempfile.mkdtemp(prefix="r", dir=self.base)
+    def rooms(self, launched: Launched) -> tuple[str, str]:
+        room = tempfile.mkdtemp(prefix="r", dir=launched.folders[0])
         os.mkdir(f"{room}/work")
         os.mkdir(f"{room}/tmp")
         return f"{room}/work", f"{room}/tmp"
@@ -238,6 +247,17 @@ def _start(plan: Mapping[str, Any], control: int) -> tuple[subprocess.Popen[byte
     return process, stderr
 
 
+def _open_folder() -> str:
+    """A temporary folder that the zygote's user can walk to: root's own may be private (pam_tmpdir, TMPDIR=/root/tmp)."""
+    if os.getuid() != 0:
+        return tempfile.gettempdir()
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        path = Path(folder).resolve()
+        if all(parent.is_dir() and parent.stat().st_mode & 0o001 for parent in (path, *path.parents)):
+            return folder
+    raise SandboxError("no temporary folder is open to other users", fix="make one and set TMPDIR to it")
+
+
 def _system_folders() -> dict[str, str]:
     folders = {"/usr": "/usr"}
     for name in ("/bin", "/lib", "/lib64", "/lib32", "/sbin", "/opt"):
@@ -247,6 +267,24 @@ def _system_folders() -> dict[str, str]:
         if os.path.exists(name):
             folders[name] = os.path.realpath(name)
     return folders
+
+
+#: Copies of the labs' data that packages bring along: each would show rows that are withheld. Below site-packages,
+#: and below the root. (scikit-learn's iris.csv has an overlay of its own: students use load_iris.)
+COPIES_IN_SITE = (
+    "grader/lite",
+    "plotly/package_data/datasets",
+    "scipy/io/arff/tests/data/iris.arff",
+    "vega_datasets/_data/cars.json",
+    "vega_datasets/_data/iris.json",
+)
+COPIES_IN_SYSTEM = ("/usr/share/dataset-fashion-mnist",)
+
+
+def _masks(site: str, empty: str) -> dict[str, str]:
+    """Something empty over every copy that is there."""
+    found = [path for path in (*(f"{site}/{name}" for name in COPIES_IN_SITE), *COPIES_IN_SYSTEM) if os.path.exists(path)]
+    return {os.path.realpath(path): empty if os.path.isdir(path) else f"{empty}/file" for path in found}
 
 
 def _system_links() -> dict[str, str]:

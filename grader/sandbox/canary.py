@@ -77,7 +77,7 @@ findings = {
 '''
 
 
-class Proof(Record):
+class Proof(Record, frozen=True):
     """What the canary found. ``claims`` maps each claim to whether it held."""
 
     backend: str

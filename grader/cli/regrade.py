@@ -1,0 +1,85 @@
+"""``grader regrade``: judge kept runs again, without running a notebook, and say what changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from grader.cli.app import REPORT_CARDS, App, choose_labs, common, interruptible, json_option, lab_exit, read_labs
+from grader.cli.jsonout import quiet_stdout, write
+from grader.cli.show import number, print_table, safe, say, several, table
+from grader.errors import EXIT_OURS, UsageError
+
+if TYPE_CHECKING:
+    from grader.batch import Change
+
+
+@click.command(short_help="Judge kept runs again after a change, without running them.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=REPORT_CARDS,
+    help="Where the kept runs are.  [default: report_cards/]",
+)
+@click.option("--lab", metavar="ID", help="Only this lab.")
+@json_option
+@common
+@click.pass_obj
+def regrade(app: App, out: Path, lab: str | None) -> int:
+    """Judge the kept runs again from their tapes: after a change of thresholds, points, messages or checks.
+
+    No notebook is run. A run whose tape cannot answer a new question keeps its old score and has to be graded
+    again: exit code 4 says that there are such runs.
+    """
+    with quiet_stdout(active=app.json):
+        from grader.batch import regrade as regrade_batch
+        from grader.cli.progress import watch
+
+        settings = app.settings()
+        if not out.is_dir():
+            raise UsageError(
+                "holds no kept runs", where=str(out), fix="run `grader grade` first, or name it with --out"
+            )
+        labs, wrong = choose_labs(*read_labs(settings), (lab,) if lab else ())
+        wrong = {name: error for name, error in wrong.items() if lab or any(out.glob(f"{name}/*/staff"))}
+        code = lab_exit(wrong)
+        with interruptible(lambda: f"the runs regraded so far stay in {out}"), watch() as show:
+            changes = regrade_batch(out, labs, settings, lab, show)
+        if any(change.rerun for change in changes):
+            code = max(code, EXIT_OURS)
+    if app.json:
+        content = {"out": str(out), "changes": [_content(change) for change in changes]}
+        return write("regrade", code, content | {"lab_errors": [str(error) for error in wrong.values()]})
+    _tell(changes)
+    return code
+
+
+def _tell(changes: tuple[Change, ...]) -> None:
+    moved = [change for change in changes if not change.rerun]
+    if moved:
+        rows = table("", ["lab", "student", "before", "after", "checks"], right=["before", "after"])
+        for change in moved:
+            checks = ", ".join(f"{c.id} {number(c.before)} → {number(c.after)}" for c in change.checks)
+            names = safe(change.lab, 40), safe(change.student, 60)
+            rows.add_row(*names, number(change.before), number(change.after), safe(checks, 600))
+        print_table(rows)
+        say()
+    say(f"{several(len(moved), 'run', 'runs')} changed" if moved else "nothing changed")
+    again = [f"{safe(change.lab, 40)}/{safe(change.student, 60)}" for change in changes if change.rerun]
+    if again:
+        say(f"{several(len(again), 'run', 'runs')} cannot be judged from the tape; `grader grade` runs them again:")
+        for name in again:
+            say(f"  {name}")
+
+
+def _content(change: Change) -> dict[str, Any]:
+    return {
+        "lab": change.lab,
+        "student": change.student,
+        "before": change.before,
+        "after": change.after,
+        "rerun": change.rerun,
+        "checks": [{"id": check.id, "before": check.before, "after": check.after} for check in change.checks],
+    }

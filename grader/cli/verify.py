@@ -1,0 +1,128 @@
+"""``grader verify``: prove a lab before it is used, and print the matrix of its variants and checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from grader.cli.app import App, choose_labs, common, interruptible, json_option, lab_exit, read_labs
+from grader.cli.jsonout import quiet_stdout, write
+from grader.cli.show import complain, number, one_line, print_table, safe, say, table
+from grader.errors import EXIT_LAB, LabError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from grader.labs import Lab
+    from grader.verify import Matrix, MatrixRow
+
+
+@click.command(short_help="Prove labs: reference, starter and mutants score what they must.")
+@click.argument("names", nargs=-1, metavar="[LAB]...")
+@click.option("--jobs", type=int, metavar="N", help="Runs at a time.  [default: one per core]")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder with the full data sets.")
+@click.option("--tier", type=click.Choice(["full", "lite"]), help="Insist on this tier of the data.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep the cards here.")
+@json_option
+@common
+@click.pass_obj
+def verify(
+    app: App, names: tuple[str, ...], jobs: int | None, data: Path | None, tier: str | None, out: Path | None
+) -> int:
+    """Prove labs: the reference earns full marks, the untouched starter its floor, each mutant lands in its band.
+
+    Prints for each lab the matrix of variants and checks. Exit code 3 when a lab does not hold.
+    """
+    with quiet_stdout(active=app.json):
+        from grader.cli.progress import watch
+        from grader.records import Tier
+        from grader.verify import verify as verify_lab
+
+        settings = app.settings(jobs=jobs, data=data)
+        labs, wrong = choose_labs(*read_labs(settings), names)
+        code = lab_exit(wrong)
+        matrices: list[Matrix] = []
+        for lab in labs.values():
+            say(f"{lab.id}: verifying", err=True)
+            try:
+                with interruptible(lambda: "nothing was changed"), watch() as show:
+                    chosen = Tier(tier) if tier else None
+                    matrix = verify_lab(lab, settings, jobs=settings.jobs, tier=chosen, out=out, on_event=show)
+            except LabError as error:  # this lab cannot be proved; the others can
+                complain(str(error))
+                wrong[lab.id] = error
+                code = EXIT_LAB
+                continue
+            matrices.append(matrix)
+            if not app.json:
+                _tell(matrix, lab)
+        if not all(matrix.ok for matrix in matrices):
+            code = EXIT_LAB
+    if app.json:
+        content = {"labs": [_content(matrix) for matrix in matrices]}
+        return write("verify", code, content | {"lab_errors": [str(error) for error in wrong.values()]})
+    return code
+
+
+def _tell(matrix: Matrix, lab: Lab) -> None:
+    print_table(_picture(matrix, lab))
+    say()
+    for row in matrix.rows:
+        if not row.ok:
+            say(f"{row.name}: {_why(row)}")
+    for check in matrix.unseen:
+        say(f"note: no mutant fails the check '{check}'")
+    wrong = sum(not row.ok for row in matrix.rows)
+    state = f"holds: {len(matrix.rows)} variants score what they must" if matrix.ok else f"does not hold: {wrong} wrong"
+    say(f"{matrix.lab} ({matrix.tier.value} data) {state}")
+    say()
+
+
+def _picture(matrix: Matrix, lab: Lab) -> Table:
+    columns = ["variant", "", "score", "band", *matrix.checks, "flags"]
+    made = table(f"{matrix.lab}: {safe(lab.title, 80)}", columns, right=["score", "band", *matrix.checks])
+    made.add_row("points", "", number(lab.points), "", *map(number, matrix.points), "", end_section=True)
+    for row in matrix.rows:
+        verdict = "ok" if row.ok else "WRONG"
+        flags = safe(", ".join(row.flags), 200)
+        made.add_row(row.name, verdict, number(row.score), _band(row), *map(number, row.cells), flags)
+    return made
+
+
+def _band(row: MatrixRow) -> str:
+    return number(row.low) if row.low == row.high else f"{number(row.low)}–{number(row.high)}"
+
+
+def _why(row: MatrixRow) -> str:
+    if row.problem:
+        return f"needs attention: {one_line(row.problem, 300)}"
+    if row.missing_flags:
+        return f"the flag {', '.join(row.missing_flags)} was not raised"
+    return f"scored {number(row.score)}, must score {_band(row)}"
+
+
+def _content(matrix: Matrix) -> dict[str, Any]:
+    rows = [
+        {
+            "name": row.name,
+            "ok": row.ok,
+            "score": row.score,
+            "low": row.low,
+            "high": row.high,
+            "checks": dict(zip(matrix.checks, row.cells, strict=True)),
+            "flags": list(row.flags),
+            "why": "" if row.ok else _why(row),
+        }
+        for row in matrix.rows
+    ]
+    return {
+        "lab": matrix.lab,
+        "ok": matrix.ok,
+        "tier": matrix.tier.value,
+        "points": dict(zip(matrix.checks, matrix.points, strict=True)),
+        "variants": rows,
+        "unseen": list(matrix.unseen),
+        "seconds": round(matrix.seconds, 3),
+    }

@@ -1,0 +1,100 @@
+"""What the tests of the core share: small labs, zygotes started once, and notebooks of a few lines run in them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from grader import wire
+from grader.labs import load_lab
+from grader.records import Limits
+from grader.runner import Job, run_notebook
+from grader.sandbox import available
+from grader.sandbox.canary import choose
+from grader.zygote import Zygote
+
+LIMITS = Limits(wall_s=20, memory_mb=512, output_mb=5, disk_mb=64, question_s=10, threads=1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_state(tmp_path_factory):
+    """No test sees or changes the state folder, settings or data of whoever runs it."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    for name in ("GRADER_DATA", "GRADER_SECRET", "GRADER_LANGUAGE"):
+        patch.delenv(name, raising=False)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def backend():
+    """The strongest sandbox of this machine."""
+    return choose(sys.executable)[0]
+
+
+@pytest.fixture(scope="session")
+def zygote(backend):
+    """A zygote without TensorFlow: starts in a second, and knows no models."""
+    with Zygote(backend, sys.executable, options={"tensorflow": False}, slot=1) as started:
+        yield started
+
+
+@pytest.fixture(scope="session", params=[backend.name for backend in available()])
+def any_zygote(request):
+    """A zygote in every kind of sandbox this machine has."""
+    backend = next(b for b in available() if b.name == request.param)
+    with Zygote(backend, sys.executable, options={"tensorflow": False}, slot=2) as started:
+        yield started
+
+
+@pytest.fixture
+def notebook(zygote):
+    """Runs code cells in the shared zygote; every run is ended with the test. Options are those of `Job` and `Limits`."""
+    started = []
+
+    def run(*sources, where=None, limits=(), **job):
+        cells = tuple(wire.SourceCell("code", source) for source in sources)
+        with_limits = LIMITS.__class__(**{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | dict(limits))
+        done = run_notebook(where or zygote, Job(cells=cells, seed=7, limits=with_limits, **job))
+        started.append(done)
+        return done
+
+    yield run
+    for done in started:
+        done.close()
+
+
+@pytest.fixture
+def make_lab(tmp_path):
+    """Writes a lab of that suite and loads it. The contract names a function ``f`` and a value ``x`` unless told otherwise."""
+
+    def make(suite, *, lab="tiny", data="none", points=10, contract=None, spec="", folder: Path | None = None):
+        named = contract if contract is not None else {"f": "function", "x": "value", "Thing": "class"}
+        lines = [
+            "schema = 1",
+            f'id = "{lab}"',
+            'title = "A tiny lab"',
+            'title_zh = "小实验"',
+            f'data = "{data}"',
+            f"points = {points}",
+            "starter_score = 0",
+            "[limits]",
+            "wall_s = 20",
+            "memory_mb = 512",
+            "disk_mb = 32",
+            "question_s = 10",
+            "threads = 1",
+            *(f'[contract.{name}]\nkind = "{kind}"' for name, kind in named.items()),
+            spec,
+        ]
+        root = (folder or tmp_path / "labs") / lab
+        for kind in ("hidden_tests", "public_tests"):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+        (root / "lab.toml").write_text("\n".join(lines), "utf-8")
+        (root / "hidden_tests" / f"test_{lab}.py").write_text(suite, "utf-8")
+        return load_lab(root)
+
+    return make

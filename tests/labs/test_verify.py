@@ -1,0 +1,59 @@
+"""Every lab proves itself: full marks for the reference, the stated floor for the starter, each mutant in its band."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from grader.labs import load_lab
+from grader.labs.starter import read_mutants
+from grader.records import Tier
+from grader.settings import load_settings
+from grader.verify import Matrix, verify
+
+LABS = Path(__file__).resolve().parents[2] / "labs"
+#: Read when the module is: the tests' own environment names no data folder.
+FULL = os.environ.get("GRADER_DATA", "")
+LAB_IDS = sorted(path.parent.name for path in LABS.glob("*/lab.toml"))
+
+
+def told(matrix: Matrix) -> str:
+    """The rows that are out of their band, with what each check gave."""
+    lines = [
+        f"{row.name}: {row.score:g} is not in {row.low:g}..{row.high:g}; missing flags {row.missing_flags}; {row.problem}; "
+        + ", ".join(f"{check} {points:g}" for check, points in zip(matrix.checks, row.cells, strict=True))
+        for row in matrix.rows
+        if not row.ok
+    ]
+    return f"{matrix.lab} ({matrix.tier.value}):\n" + "\n".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("lab_id", LAB_IDS)
+def test_the_suite_tells_right_from_wrong_on_the_data_that_ships(lab_id: str) -> None:
+    """On the lite data every notebook of the matrix lands where it must, and every check catches some mutant."""
+    matrix = verify(load_lab(LABS / lab_id), load_settings(None, os.environ, {}), tier=Tier.LITE)
+    assert matrix.ok, told(matrix)
+    assert not matrix.unseen, f"no mutant of {lab_id} fails {matrix.unseen}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason="GRADER_DATA names no folder with the full data sets")
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("lab_id", LAB_IDS)
+def test_the_reference_earns_everything_on_the_full_data(lab_id: str) -> None:
+    """Thresholds of the full tier are met by the reference and missed by the mutants that have nothing to show."""
+    matrix = verify(load_lab(LABS / lab_id), load_settings(None, os.environ, {"data": FULL}), tier=Tier.FULL)
+    assert matrix.rows[0].ok, told(matrix)
+    assert matrix.rows[1].ok, told(matrix)
+    scores = {row.name: row.score for row in matrix.rows[2:] if not row.flags}
+    assert all(score < matrix.rows[0].score for score in scores.values()), scores
+
+
+@pytest.mark.parametrize("lab_id", LAB_IDS)
+def test_a_lab_has_at_least_eight_mutants(lab_id: str) -> None:
+    """Eight known mistakes are the least that a suite is proved against."""
+    assert len(read_mutants(LABS / lab_id)) >= 8

@@ -1,0 +1,156 @@
+"""The pool: every task ends exactly once, whatever happens to the process that had it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from grader.errors import LabError, SandboxError
+from grader.pools import Done, LocalPool, Progress
+
+
+class Worker:
+    """Does what its task says; notes in a folder what it did."""
+
+    def __init__(self, slot, folder):
+        self.slot, self.folder = slot, folder
+        (Path(folder) / f"made-{os.getpid()}").touch()
+
+    def __call__(self, task, tell):
+        word, *rest = task
+        tell(word)
+        match word:
+            case "say":
+                return rest[0]
+            case "die once" if not (marker := Path(self.folder) / "died").exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "our fault":
+                raise SandboxError("the sandbox broke", fix="mend it")
+            case "lab":
+                raise LabError("the lab is wrong", where="lab.toml")
+            case "bug":
+                return {}["absent"]
+            case "sleep":
+                time.sleep(rest[0])
+        return word
+
+    def close(self):
+        (Path(self.folder) / f"closed-{os.getpid()}").touch()
+
+
+class Factory:
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __call__(self, slot):
+        return Worker(slot, self.folder)
+
+
+def ran(folder, jobs, *tasks):
+    """The pool's messages for these tasks: (results by task, failures by task, progress)."""
+    messages = list(LocalPool(Factory(folder), jobs).run(tasks))
+    done = [message for message in messages if isinstance(message, Done)]
+    assert sorted(message.task for message in done) == list(range(len(tasks)))
+    results = {message.task: message.result for message in done if not message.failure}
+    failures = {message.task: message.failure for message in done if message.failure}
+    return results, failures, [message for message in messages if isinstance(message, Progress)]
+
+
+@pytest.mark.slow
+def test_every_task_is_done_once_and_says_what_it_does(tmp_path):
+    """Results come with their task's number, in whatever order they end."""
+    results, failures, progress = ran(tmp_path, 2, ("say", "a"), ("say", "b"), ("say", "c"))
+    assert (results, failures) == ({0: "a", 1: "b", 2: "c"}, {})
+    assert sorted(message.task for message in progress) == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_task_one_more_try(tmp_path):
+    """The task is done on a fresh worker; the others do not notice."""
+    results, failures, progress = ran(tmp_path, 2, ("die once",), ("say", "b"), ("say", "c"))
+    assert (results, failures) == ({0: "die once", 1: "b", 2: "c"}, {})
+    assert [message.task for message in progress].count(0) == 2
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_every_worker_fails_alone(tmp_path):
+    """After two tries it is given up, as our fault, and says so."""
+    results, failures, progress = ran(tmp_path, 1, ("die",), ("say", "b"))
+    assert results == {1: "b"}
+    assert "died twice" in failures[0]
+    assert [message.task for message in progress].count(0) == 2
+
+
+@pytest.mark.slow
+def test_an_error_is_told_and_the_worker_goes_on(tmp_path):
+    """Ours, the lab's, or a mistake in the grader: one line for its task, and no worker process lost for it."""
+    results, failures, _ = ran(tmp_path, 1, ("our fault",), ("lab",), ("bug",), ("say", "d"))
+    assert results == {3: "d"}
+    assert failures[0] == "the sandbox broke (mend it)"
+    assert failures[1] == "lab.toml: the lab is wrong"
+    assert failures[2].startswith("unexpected KeyError: 'absent' (test_pools.py:")
+    assert len({path.name.split("-")[1] for path in tmp_path.glob("made-*")}) == 1
+
+
+@pytest.mark.slow
+def test_workers_are_closed_when_the_work_is_done(tmp_path):
+    """Their zygotes would be left running otherwise."""
+    ran(tmp_path, 2, ("say", "a"), ("say", "b"))
+    made = {path.name.split("-")[1] for path in tmp_path.glob("made-*")}
+    assert made == {path.name.split("-")[1] for path in tmp_path.glob("closed-*")}
+
+
+@pytest.mark.slow
+def test_a_caller_that_stops_listening_ends_the_workers(tmp_path):
+    """A Ctrl-C in the middle: busy workers are ended, and close what they started."""
+    messages = LocalPool(Factory(tmp_path), 2).run((("sleep", 60), ("sleep", 60)))
+    next(messages)
+    next(messages)
+    start = time.monotonic()
+    messages.close()
+    assert time.monotonic() - start < 10
+    assert len(list(tmp_path.glob("closed-*"))) == 2
+
+
+GRADER = """
+    import importlib.util, sys
+    spec = importlib.util.spec_from_file_location("pool_worker", {file!r})
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["pool_worker"] = module
+    spec.loader.exec_module(module)
+    module.Worker.__module__ = module.Factory.__module__ = "pool_worker"
+    from grader.pools import LocalPool
+    for message in LocalPool(module.Factory({folder!r}), 2).run((("sleep", 60), ("sleep", 60))):
+        print(message, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_workers_do_not_outlive_the_grader(tmp_path, number):
+    """Not even in the middle of a run, and not even if the grader was killed without a word: they end and clean up."""
+    (tmp_path / "pool_worker.py").write_text(Path(__file__).read_text("utf-8"), "utf-8")
+    script = textwrap.dedent(GRADER.format(file=str(tmp_path / "pool_worker.py"), folder=str(tmp_path)))
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), os.getcwd()))}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ, text=True
+    ) as grader:
+        grader.stdout.readline()
+        grader.stdout.readline()
+        children = psutil.Process(grader.pid).children(recursive=True)
+        assert len([child for child in children if "spawn_main" in " ".join(child.cmdline())]) == 2
+        grader.send_signal(number)
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert not alive
+    assert len(list(tmp_path.glob("closed-*"))) == 2
