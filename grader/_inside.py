@@ -1,5 +1,6 @@
 """What `import grader` gives inside the sandbox: the self-check does nothing there, so that a notebook that ends
-with ``check("iris")`` runs as it does at home."""
+with ``check("iris")`` runs as it does at home.
+"""
 
 from typing import Any
 

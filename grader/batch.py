@@ -15,10 +15,10 @@ from typing import Any, Literal
 import msgspec
 
 from grader import datasets, heldout, store
-from grader.errors import DataError, GraderError, LabError, OursError, SandboxError
+from grader.errors import DataError, GraderError, LabError, SandboxError
 from grader.grading import CleanRoom, Graded, Setting, grade_submission, judge_run, ungraded
 from grader.labs import Lab
-from grader.pools import Done, LocalPool, Progress, default_jobs
+from grader.pools import LocalPool, Progress, default_jobs
 from grader.records import CheckResult, Ending, Level, Record, Tier, Verdict
 from grader.reports import ClassRow, ExecutedCell, render_card, render_index
 from grader.sandbox import Backend
@@ -147,7 +147,11 @@ def _collect(pool: LocalPool, plan: Plan, on_event: OnEvent) -> list[ClassRow]:
     with contextlib.closing(pool.run(plan.submissions)) as messages:
         for message in messages:
             submission = plan.submissions[message.task]
-            place: dict[str, Any] = {"lab": submission.lab, "student": submission.student, "total": len(plan.submissions)}
+            place: dict[str, Any] = {
+                "lab": submission.lab,
+                "student": submission.student,
+                "total": len(plan.submissions),
+            }
             if isinstance(message, Progress):
                 kind: Any = "started" if message.text == "running" else "stage"
                 on_event(Event(kind=kind, text=message.text, done=len(rows), **place))
@@ -183,6 +187,9 @@ def _failed(plan: Plan, submission: Submission, why: str) -> ClassRow:
 
 def prepare(lab: Lab, settings: Settings, level: Level, tier: Tier | None = None) -> Setting:
     """Resolve a lab's data and limits. Raises DataError, LabError."""
+    if lab.is_kit:
+        where, fix = str(lab.folder), "grade with the staff's copy of the lab, or use `grader check`"
+        raise LabError("the lab holds only its public suite", where=where, fix=fix)
     the_secret = secret(settings)
     source = mounted = None
     if lab.data != "none":
@@ -246,14 +253,16 @@ class GradingWorker:
     def _graded(self, setting: Setting, submission: Submission, tell: Callable[[str], None]) -> Graded:
         if submission.problem is not None:
             return grade_submission(None, setting, submission, tell)  # type: ignore[arg-type]  # never used then
-        for attempt in (1, 2):
-            try:
-                return grade_submission(self._zygote(), setting, submission, tell)
-            except SandboxError:  # ours: once more, on a fresh zygote
-                self.close()
-                if attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+        try:
+            graded = grade_submission(self._zygote(), setting, submission, tell)
+        except SandboxError:  # ours: once more, on a fresh zygote
+            graded = None
+        if graded is None or graded.lost:
+            # A kernel that ended well and was gone when it was asked: if that was ours, a second run will answer; if
+            # it was the notebook's doing, it will happen again and be told as such.
+            self.close()
+            graded = grade_submission(self._zygote(), setting, submission, tell)
+        return graded
 
     def _zygote(self) -> Zygote:
         if self.zygote is None or not self.zygote.alive():
@@ -283,7 +292,9 @@ def matplotlib_cache(python: str) -> str:
     building = tempfile.mkdtemp(dir=folder.parent)
     try:
         environ = {"PATH": os.environ.get("PATH", ""), "MPLCONFIGDIR": building, "HOME": building}
-        subprocess.run([python, "-c", "import matplotlib.pyplot"], env=environ, check=True, timeout=120, capture_output=True)
+        subprocess.run(
+            [python, "-c", "import matplotlib.pyplot"], env=environ, check=True, timeout=120, capture_output=True
+        )
         os.chmod(building, 0o755)  # noqa: S103 - a list of fonts, read inside the sandbox
         os.rename(building, folder)
     except (OSError, subprocess.SubprocessError):
@@ -302,9 +313,16 @@ def cards(graded: Graded, course_name: str) -> dict[str, str]:
     language = graded.verdict.language
     cells = executed_cells(graded.facts.executed)
     return {
-        "student": render_card(graded.verdict, graded.exhibits, edition="student", course_name=course_name, language=language),
+        "student": render_card(
+            graded.verdict, graded.exhibits, edition="student", course_name=course_name, language=language
+        ),
         "staff": render_card(
-            graded.verdict, graded.exhibits, edition="staff", course_name=course_name, language=language, executed_cells=cells
+            graded.verdict,
+            graded.exhibits,
+            edition="staff",
+            course_name=course_name,
+            language=language,
+            executed_cells=cells,
         ),
     }
 
@@ -403,7 +421,7 @@ def regrade(
             missed.append(saved)
         elif change is not None:
             changes.append(change)
-        place = {"lab": saved.verdict.lab, "student": saved.verdict.student}
+        place: dict[str, Any] = {"lab": saved.verdict.lab, "student": saved.verdict.student}
         on_event(Event(kind="finished", done=number, total=len(folders), score=saved.verdict.score, **place))
     changes += _ask_again(missed, out, labs, settings, on_event, rerun=rerun)
     write_index(out, settings)
@@ -443,9 +461,13 @@ def _ask_again(
 def _replay(saved: store.Saved, lab: Lab, settings: Settings, zygote: Zygote | None) -> Change | None:
     """Judge from the tape; with a zygote also in the clean sandbox. None: nothing changed."""
     old = saved.verdict
-    if saved.submission.problem is not None or old.ending is Ending.OURS:
+    if old.ending is Ending.OURS:
         return None
     setting = prepare(lab, settings, old.level, old.tier)
+    if saved.submission.problem is not None:  # nothing to ask, but its points may be others now
+        return _replace(
+            saved, ungraded(setting, saved.submission, saved.submission.problem, old.ending_detail), settings
+        )
     draw = setting.heldout(saved.submission.sha256)
     seed = draw.seed if draw else 0
     clean = CleanRoom(zygote, seed, setting.limits) if zygote else None
@@ -460,8 +482,12 @@ def _replay(saved: store.Saved, lab: Lab, settings: Settings, zygote: Zygote | N
         session.close()
         if clean:
             clean.close()
-    if graded.missed:
-        return _unchanged(saved)
+    return _unchanged(saved) if graded.missed else _replace(saved, graded, settings)
+
+
+def _replace(saved: store.Saved, graded: Graded, settings: Settings) -> Change | None:
+    """Put the new verdict and cards in the old ones' place. None: nothing to tell."""
+    old = saved.verdict
     kept = {"timings": old.timings, "peak_memory_mb": old.peak_memory_mb, "attempt": old.attempt, "flags": old.flags}
     verdict = msgspec.structs.replace(graded.verdict, **kept)
     if msgspec.structs.replace(verdict, graded_at=old.graded_at, checks=_untimed(verdict)) == msgspec.structs.replace(
@@ -470,7 +496,7 @@ def _replay(saved: store.Saved, lab: Lab, settings: Settings, zygote: Zygote | N
         return None
     executed = (saved.folder / "staff" / "executed.ipynb").read_bytes()
     facts = msgspec.structs.replace(saved.facts, executed=executed)
-    regraded = Graded(verdict, saved.exhibits, facts, session.tape)
+    regraded = Graded(verdict, saved.exhibits, facts, graded.tape)
     store.update(saved.folder, regraded, cards(regraded, settings.course_name))
     change = _difference(old, verdict)
     return change if change.checks or change.before != change.after else None

@@ -81,6 +81,11 @@ def map_user(inside: int, outside_uid: int, outside_gid: int) -> None:
             file.write(text)
 
 
+def hide_memory() -> None:
+    """Keep other processes of the same user from reading or writing this one's memory (/proc/PID/mem, ptrace)."""
+    prctl(PR_SET_DUMPABLE, 0, "dumpable")
+
+
 def drop_capabilities() -> None:
     """Give up every capability, for good, in this process and whatever it executes."""
     libc = _libc()
@@ -212,7 +217,7 @@ def seccomp_program(machine: str | None = None) -> bytes:
 
 
 def apply_seccomp() -> None:
-    """Load the filter into this process. Needs no_new_privs. Raises KeyError on another architecture."""
+    """Load the filter into this process. Needs no_new_privs. Raises ValueError on another architecture."""
     program = seccomp_program()
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
@@ -226,9 +231,9 @@ def enter_run(plan: Mapping[str, Any]) -> None:
     """Confine the calling process to one run; returns in a new process, pid 1 of its namespace.
 
     ``plan``: ``namespaces`` (bool), ``work`` (folder that becomes the writable home), ``disk_mb``,
-    ``overlays`` ({target: source}, read-only), ``datasets`` ([folder, name]: only that one is left), ``seccomp`` (bool), ``processes``. The caller must be
-    single-threaded (true just after a fork). The process that called stays behind as a waiter and
-    never returns; it ends as the new one ends, and the new one dies with it.
+    ``overlays`` ({target: source}, read-only), ``datasets`` ([folder, name]: only that one is left),
+    ``seccomp`` (bool), ``processes``. The caller must be single-threaded (true just after a fork). The process
+    that called stays behind as a waiter and never returns; it ends as the new one ends, and the new one dies with it.
     """
     os.setsid()
     if plan["namespaces"]:
@@ -296,8 +301,8 @@ def _private_mounts(plan: Mapping[str, Any]) -> None:
     size = f"size={plan['disk_mb']}m,nr_inodes=65536,mode=0700"
     for target, options in (
         (plan["work"], size),
-        ("/tmp", "size=256m,nr_inodes=16384,mode=0700"),  # noqa: S108 - the run's own, new and private
-        ("/dev/shm", "size=256m,nr_inodes=4096,mode=0700"),  # noqa: S108
+        ("/tmp", "size=256m,nr_inodes=16384,mode=0700"),
+        ("/dev/shm", "size=256m,nr_inodes=4096,mode=0700"),
     ):
         mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options)
     shown, dataset = plan["datasets"]
@@ -394,7 +399,7 @@ def _execute_bwrap(plan: Mapping[str, Any], read_only: Mapping[str, str]) -> Non
     for link, target in sorted(plan["links"].items()):
         arguments += ["--symlink", target, link]
     arguments += ["--proc", "/proc", "--dev", "/dev", "--dir", plan["work"]]
-    arguments += ["--size", str(64 << 20), "--tmpfs", "/tmp"]  # noqa: S108
+    arguments += ["--size", str(64 << 20), "--tmpfs", "/tmp"]
     # /dev is a tmpfs of bubblewrap's that all runs of this zygote share: writable, it would be a letter box between them.
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
     read_end, write_end = os.pipe()
@@ -414,7 +419,7 @@ def _build_root(plan: Mapping[str, Any], read_only: Mapping[str, str]) -> None:
     for link, target in plan["links"].items():
         os.makedirs(os.path.dirname(root + link), exist_ok=True)
         os.symlink(target, root + link)
-    for folder in ("/proc", "/dev/shm", "/tmp", "/.old", plan["work"]):  # noqa: S108
+    for folder in ("/proc", "/dev/shm", "/tmp", "/.old", plan["work"]):
         os.makedirs(root + folder, exist_ok=True)
     mount("tmpfs", f"{root}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=0700")
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -444,7 +449,13 @@ def _bind_read_only(outside: str, target: str) -> None:
 def _locked_flags(path: str) -> int:
     """Flags of the mount below, which a user namespace may not take away (EPERM otherwise)."""
     have = os.statvfs(path).f_flag
-    pairs = ((4, MS_NODEV), (8, MS_NOEXEC), (1024, 1024), (2048, 2048), (4096, 1 << 21))  # ST_ -> MS_, the last relatime
+    pairs = (
+        (4, MS_NODEV),
+        (8, MS_NOEXEC),
+        (1024, 1024),
+        (2048, 2048),
+        (4096, 1 << 21),
+    )  # ST_ -> MS_, the last relatime
     return sum(flag for bit, flag in pairs if have & bit)
 
 

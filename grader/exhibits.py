@@ -86,9 +86,7 @@ def _shape(shape: Any) -> str:
     return "(" + ", ".join("n" if side is None else str(side)[:12] for side in shape[:8]) + ")"
 
 
-def _predictions(
-    model: Model, heldout: Heldout
-) -> tuple[Confusion | None, tuple[WrongPicture, ...], list[Flag]]:
+def _predictions(model: Model, heldout: Heldout) -> tuple[Confusion | None, tuple[WrongPicture, ...], list[Flag]]:
     names = heldout.label_names
     scores = _scores(model.predict(heldout.inputs), len(heldout.labels), len(names))
     if scores is None:
@@ -118,8 +116,10 @@ def _scores(answer: Any, rows: int, classes: int) -> Any:
 
 
 def _gap(public: Any, public_labels: Any, plain: Any, labels: Any) -> list[Flag]:
-    """Compares the log-loss of each row, which tells far more than right or wrong: a digit that was trained on is right
-    like most, but with much more confidence."""
+    """A flag when the log-loss of public rows is far below that of withheld ones.
+
+    It tells more than right or wrong: a digit that was trained on is right like most, but with much more confidence.
+    """
     if plain is None:
         return []
     seen, unseen = _log_loss(public, public_labels), _log_loss(plain, labels[: len(plain)])
@@ -127,7 +127,9 @@ def _gap(public: Any, public_labels: Any, plain: Any, labels: Any) -> list[Flag]
     gap = float(unseen.mean() - seen.mean())
     if error == 0 or gap <= GAP_ERRORS * error:
         return []
-    accuracy = [float((s.argmax(axis=1) == wanted[: len(s)]).mean()) for s, wanted in ((public, public_labels), (plain, labels))]
+    accuracy = [
+        float((s.argmax(axis=1) == wanted[: len(s)]).mean()) for s, wanted in ((public, public_labels), (plain, labels))
+    ]
     message = (
         f"log-loss {seen.mean():.4f} on the public test half, {unseen.mean():.4f} on the withheld half"
         f" ({gap / error:.1f} standard errors; accuracy {accuracy[0]:.3f} and {accuracy[1]:.3f}; both untransformed)"
@@ -143,7 +145,9 @@ def _log_loss(scores: Any, labels: Any) -> Any:
     return -np.log(np.clip(scores[np.arange(len(labels)), labels], 1e-7, 1.0))
 
 
-def _pictures(drawn: Drawn, labels: Any, scores: Any, names: tuple[str, ...], high: float, *, public: bool) -> tuple[WrongPicture, ...]:
+def _pictures(
+    drawn: Drawn, labels: Any, scores: Any, names: tuple[str, ...], high: float, *, public: bool
+) -> tuple[WrongPicture, ...]:
     """The most confident mistakes first: they teach the most."""
     chosen = scores.argmax(axis=1)
     confidence = scores.max(axis=1)

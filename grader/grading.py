@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,16 +72,23 @@ class Setting:
 
 @dataclass(frozen=True)
 class Graded:
-    """What grading one submission gave: what the cards show, and what a regrade needs."""
+    """What grading one submission gave: what the cards show, and what a regrade needs.
+
+    ``missed``: a replay met a question that is not on the tape. ``lost``: the kernel was alive when the notebook
+    ended, and gone when it was asked.
+    """
 
     verdict: Verdict
     exhibits: Exhibits
     facts: RunFacts
     tape: Tape
     missed: bool = False
+    lost: bool = False
 
 
-def grade_submission(zygote: Zygote, setting: Setting, submission: Submission, on_event: OnEvent = lambda text: None) -> Graded:
+def grade_submission(
+    zygote: Zygote, setting: Setting, submission: Submission, on_event: OnEvent = lambda text: None
+) -> Graded:
     """Run and judge one submission. Raises SandboxError when the machine, LabError when the lab is at fault."""
     if submission.problem is not None:
         return ungraded(setting, submission, submission.problem, submission.problem_text)
@@ -105,7 +112,7 @@ def grade_submission(zygote: Zygote, setting: Setting, submission: Submission, o
             timings={name: round(seconds, 3) for name, seconds in timings.items()},
             peak_memory_mb=round(run.peak_memory_mb(), 1),
         )
-    return Graded(verdict, graded.exhibits, run.facts, tape)
+    return Graded(verdict, graded.exhibits, run.facts, tape, lost=session.lost)
 
 
 def judge_run(
@@ -184,8 +191,10 @@ def make_exhibits(setting: Setting, bench: Bench, heldout: heldouts.Heldout | No
             return exhibit(setting.lab, bench, student, drawn)
         except CheckFailed:  # there is no such model: the checks say so
             return Exhibits(curves=curves(bench.facts.observed)), []
-        except Exception as error:
-            return Exhibits(), [Flag(kind="exhibits", message=f"the card lacks its pictures: {type(error).__name__}: {error}"[:300])]
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the student the verdict
+            return Exhibits(), [
+                Flag(kind="exhibits", message=f"the card lacks its pictures: {type(error).__name__}: {error}"[:300])
+            ]
 
 
 def as_trained_or_same(student: Student, lab: Lab, heldout: heldouts.Heldout) -> heldouts.Heldout:
@@ -199,34 +208,60 @@ def as_trained_or_same(student: Student, lab: Lab, heldout: heldouts.Heldout) ->
 # ---------------------------------------------------------------- the verdict
 
 
-def make_verdict(setting: Setting, submission: Submission, facts: RunFacts, judged: Judged, flags: tuple[Flag, ...]) -> Verdict:
+def make_verdict(
+    setting: Setting, submission: Submission, facts: RunFacts, judged: Judged, flags: tuple[Flag, ...]
+) -> Verdict:
+    language: Literal["en", "zh"] = "zh" if setting.language == "zh" else submission.language
     score, max_score = rubric.total(judged.results)
-    attention = [f"{result.id}: {_last_line(result.staff_note)}" for result in judged.results if result.outcome is Outcome.ERRORED]
+    attention = [
+        f"{result.id}: {_last_line(result.staff_note)}"
+        for result in judged.results
+        if result.outcome is Outcome.ERRORED
+    ]
     if facts.ending is Ending.OURS:
         attention = [facts.ending_detail or "the run could not be done"]
     return Verdict(
         lab=setting.lab.id,
-        lab_title=setting.lab.title_zh if submission.language == "zh" and setting.lab.title_zh else setting.lab.title,
+        lab_title=setting.lab.title_zh if language == "zh" and setting.lab.title_zh else setting.lab.title,
         student=submission.student,
         submission=submission.sha256,
         ending=facts.ending,
         ending_detail=facts.ending_detail,
         score=score,
         max_score=max_score,
-        checks=judged.results,
+        checks=(_runs(facts), *judged.results),
         level=setting.level,
         tier=setting.tier,
         environment=facts.environment,
         cell_errors=tuple(_advised(error) for error in facts.cell_errors),
         needs_attention=tuple(attention),
-        notes=tuple(_notes(setting, facts, judged.results)),
+        notes=tuple(_notes(setting, facts)),
         flags=flags,
         artifacts=facts.artifacts,
         timings={**facts.timings, "judging": judged.seconds},
         peak_memory_mb=facts.peak_memory_mb,
         limits=setting.limits,
         graded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        language=submission.language,
+        language=language,
+    )
+
+
+def _runs(facts: RunFacts) -> CheckResult:
+    """Every lab asks for a notebook that runs top to bottom on a fresh kernel. It earns nothing by itself."""
+    passed = facts.ending is Ending.OK
+    ours = facts.ending is Ending.OURS
+    outcome = Outcome.PASSED if passed else Outcome.ERRORED if ours else Outcome.FAILED
+    return CheckResult(
+        id="runs",
+        description="Your notebook runs from top to bottom on a fresh kernel.",
+        points=0.0,
+        score=0.0,
+        outcome=outcome,
+        required=Evidence.OBSERVED,
+        evidence=None if ours else Evidence.OBSERVED,
+        found="" if passed else f"{facts.ending.value}: {facts.ending_detail}".rstrip(": "),
+        expected="" if passed else "no error, within the limits of time, memory and output",
+        hint="" if passed else "Restart the kernel, run all cells, and mend the first one that fails.",
     )
 
 
@@ -239,7 +274,7 @@ def _last_line(text: str) -> str:
     return lines[-1][:300] if lines else "no details"
 
 
-def _notes(setting: Setting, facts: RunFacts, results: tuple[CheckResult, ...]) -> list[str]:
+def _notes(setting: Setting, facts: RunFacts) -> list[str]:
     """What the student should know about how they were graded."""
     notes = []
     for found in facts.found:
@@ -247,7 +282,9 @@ def _notes(setting: Setting, facts: RunFacts, results: tuple[CheckResult, ...]) 
             notes.append(f"Your `{found.found_as}` was graded as `{found.name}`.")
         elif found.how in ("trained", "only"):
             shown = f"`{found.found_as}`" if found.found_as else "a model without a name"
-            why = "the last model trained in the notebook" if found.how == "trained" else "the only model in the notebook"
+            why = (
+                "the last model trained in the notebook" if found.how == "trained" else "the only model in the notebook"
+            )
             notes.append(f"There is no `{found.name}`; {shown}, {why}, was graded instead.")
         if found.note:
             notes.append(f"`{found.name}`: {found.note}.")

@@ -90,7 +90,9 @@ class LocalPool:
     def _start(self, slot: int) -> _Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self.factory, slot), name=f"grader-worker-{slot}", daemon=False)
+        process = context.Process(
+            target=_work, args=(theirs, self.factory, slot), name=f"grader-worker-{slot}", daemon=False
+        )
         with _importable_main():
             process.start()
         theirs.close()
@@ -103,7 +105,9 @@ class LocalPool:
             worker.connection.send((task, tasks[task]))
 
     def _listen(self, waiting: deque[int], tries: list[int]) -> Iterator[Progress | Done]:
-        busy = {worker.connection: (slot, worker) for slot, worker in enumerate(self._workers) if worker.task is not None}
+        busy = {
+            worker.connection: (slot, worker) for slot, worker in enumerate(self._workers) if worker.task is not None
+        }
         for ready in multiprocessing.connection.wait(list(busy), timeout=1.0):
             slot, worker = busy[ready]  # type: ignore[index]  # wait returns what it was given
             try:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -110,7 +110,7 @@ class Run:
         if self.link:
             self.link.close()
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -244,7 +244,11 @@ class _Collector:
                         known = how if how in HOW_FOUND else "missing"
                         self.found.append(
                             Found(
-                                name=name[:100], found_as=found_as[:100], how=known, type_name=type_name[:200], note=note[:300]
+                                name=name[:100],
+                                found_as=found_as[:100],
+                                how=known,
+                                type_name=type_name[:200],
+                                note=note[:300],
                             )
                         )
                 case wire.Observed(record):
@@ -284,7 +288,9 @@ class _Collector:
         elif isinstance(error, ChannelTimeout) and self.started:
             self.ending = (Ending.TIMEOUT, f"no answer after {self.job.limits.wall_s:.0f} s; the run was killed")
         elif isinstance(error, ChannelTimeout):
-            raise SandboxError("the kernel did not start in time", fix="the machine may be overloaded; try fewer --jobs")
+            raise SandboxError(
+                "the kernel did not start in time", fix="the machine may be overloaded; try fewer --jobs"
+            )
         elif not self.started:
             raise SandboxError(f"the kernel did not start: {error}", fix="run `grader doctor`")
         else:
@@ -293,7 +299,8 @@ class _Collector:
     def _end(self, watch: _Watch) -> tuple[Ending, str]:
         if self.ending:
             return self.ending
-        assert self.ended is not None
+        if self.ended is None:
+            return Ending.CHANNEL_BROKEN, "the run said it was ready before it had ended"
         known = {ending.value: ending for ending in Ending}
         ending = known.get(self.ended.how, Ending.CHANNEL_BROKEN)
         out_of_memory = watch.over_limit or any(error.kind in MEMORY_ERRORS for error in self.errors)

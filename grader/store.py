@@ -73,7 +73,7 @@ def save(out: Path, submission: Submission, graded: Graded, cards: dict[str, str
         (staff / "submission.json").write_bytes(encode(submission))
         for path, data in graded.facts.files.items():
             (artifacts / safe_name(path)).write_bytes(data)
-        names = {path: b"" for path in graded.facts.files}
+        names = dict.fromkeys(graded.facts.files, b"")
         facts = msgspec.structs.replace(graded.facts, files=names, executed=b"")
         (staff / "facts.json").write_bytes(encode(facts))
         return _place(building, parent / submission.slug)
@@ -138,7 +138,9 @@ def load(folder: Path) -> Saved:
 
 
 def _damaged(path: Path, error: Exception) -> UsageError:
-    return UsageError(f"the kept run cannot be read: {error}", where=str(path), fix="grade it again with `grader grade`")
+    return UsageError(
+        f"the kept run cannot be read: {error}", where=str(path), fix="grade it again with `grader grade`"
+    )
 
 
 def safe_name(path: str) -> str:

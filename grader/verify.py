@@ -1,4 +1,4 @@
-"""Does a lab's suite tell right from wrong?
+"""Whether a lab's suite tells right from wrong.
 
 The reference must score everything, the untouched starter its stated floor, and each mutant must land in its band. The
 matrix shows which check caught which mistake.

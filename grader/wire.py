@@ -57,7 +57,7 @@ class WireError(Exception):
 class Lit(msgspec.Struct, frozen=True, tag="lit"):
     """A scalar: None, bool, int (64 bit), float (NaN and Inf included) or str."""
 
-    v: None | bool | int | float | str
+    v: bool | int | float | str | None
 
 
 class Blob(msgspec.Struct, frozen=True, tag="blob"):
@@ -341,12 +341,14 @@ def frame(message: Order | Report) -> bytes:
 
 def decode_order(body: bytes) -> Order:
     """Raises WireError for anything that is not exactly one order."""
-    return _decode(_orders.decode, body)
+    order: Order = _decode(_orders.decode, body)
+    return order
 
 
 def decode_report(body: bytes) -> Report:
     """Raises WireError for anything that is not exactly one report."""
-    return _decode(_reports.decode, body)
+    report: Report = _decode(_reports.decode, body)
+    return report
 
 
 def _decode(decode: Callable[[bytes], Any], body: bytes) -> Any:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from grader.errors import SandboxError
 from grader.sandbox import Backend
@@ -47,6 +47,9 @@ class Zygote:
         start = time.perf_counter()
         try:
             self.launched = backend.launch(python, options or {}, theirs.fileno(), data, slot)
+        except BaseException:
+            self.control.close()
+            raise
         finally:
             theirs.close()
         try:
@@ -118,7 +121,7 @@ class Zygote:
         for folder in self.launched.folders:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def __enter__(self) -> Zygote:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

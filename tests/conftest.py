@@ -57,7 +57,9 @@ def notebook(zygote):
 
     def run(*sources, where=None, limits=(), **job):
         cells = tuple(wire.SourceCell("code", source) for source in sources)
-        with_limits = LIMITS.__class__(**{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | dict(limits))
+        with_limits = LIMITS.__class__(
+            **{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | dict(limits)
+        )
         done = run_notebook(where or zygote, Job(cells=cells, seed=7, limits=with_limits, **job))
         started.append(done)
         return done

@@ -131,7 +131,9 @@ def assert_probabilities(answer: Any, rows: int, classes: int) -> Floats:
     return values
 
 
-def assert_accuracy(predictions: Any, labels: npt.NDArray[Any], threshold: Threshold, *, classes: int | None = None) -> float:
+def assert_accuracy(
+    predictions: Any, labels: npt.NDArray[Any], threshold: Threshold, *, classes: int | None = None
+) -> float:
     """Award credit for accuracy: class scores (n, k) or, with k = 1, one sigmoid or class per row. Returns the accuracy.
 
     Credit is 0 at ``threshold.floor``, full at ``threshold.full``, linear between; a Wilson interval that reaches

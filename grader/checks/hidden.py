@@ -1,8 +1,8 @@
 """Hidden functions: written once as Python, sent into the sandbox as a small tree, evaluated on both sides.
 
-    f = hidden_function(lambda x: x * x + sin(x))
-    student.gradient(f, 2.0)      # the student's function is given a real callable
-    f(2.0)                        # the same function here, on numbers or arrays
+f = hidden_function(lambda x: x * x + sin(x))
+student.gradient(f, 2.0)      # the student's function is given a real callable
+f(2.0)                        # the same function here, on numbers or arrays
 """
 
 from __future__ import annotations

@@ -36,7 +36,13 @@ class Judged(Record, frozen=True):
 
 
 def judge(
-    lab: Lab, bench: Bench, heldout: Any, tier: Tier, *, suite: str = "hidden_tests", specs: tuple[CheckSpec, ...] | None = None
+    lab: Lab,
+    bench: Bench,
+    heldout: Any,
+    tier: Tier,
+    *,
+    suite: str = "hidden_tests",
+    specs: tuple[CheckSpec, ...] | None = None,
 ) -> Judged:
     """Judge one run by one suite. Raises LabError when the suite itself cannot be run."""
     start = time.perf_counter()
@@ -60,7 +66,18 @@ def _arguments(folder: Path) -> list[str]:
     return [
         str(folder),
         *("-c", os.devnull, "--rootdir", str(folder), "--confcutdir", str(folder)),
-        *("-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:junitxml", "-p", "no:pastebin", "-p", "no:doctest"),
+        *(
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:faulthandler",
+            "-p",
+            "no:junitxml",
+            "-p",
+            "no:pastebin",
+            "-p",
+            "no:doctest",
+        ),
         *("--import-mode=importlib", "--assert=plain", "--capture=no", "-q", "--tb=no", "--no-header", "--no-summary"),
         *("-o", "python_files=test_*.py", "-W", "ignore"),
     ]
@@ -131,12 +148,16 @@ class _Plugin:
         """Around each check: gather what it says, turn its end into an outcome. Never lets an exception out."""
         mark: Mark | None = getattr(pyfuncitem.obj, "__grader_check__", None)
         if mark is None or mark.id not in self.specs:
-            raise LabError(f"{pyfuncitem.name} is not a check", where=str(pyfuncitem.path), fix="decorate it with @check")
+            raise LabError(
+                f"{pyfuncitem.name} is not a check", where=str(pyfuncitem.path), fix="decorate it with @check"
+            )
         start = time.perf_counter()
         blocked = self._blocked_by(mark)
         unasked = self._not_assessable(blocked)
         with running(mark) as record:
-            if unasked:  # out of the maximum, like the check it needs: that cannot be decided here is not the student's loss
+            if (
+                unasked
+            ):  # out of the maximum, like the check it needs: that cannot be decided here is not the student's loss
                 outcome = self._result(mark, record, Outcome.SKIPPED, rationale=unasked)
                 pyfuncitem.obj = pyfuncitem._obj = _nothing
                 yield
@@ -220,7 +241,9 @@ class _Plugin:
                     staff_note=error.staff,
                 )
             case AssertionError():
-                return self._result(mark, record, Outcome.FAILED, found=str(error) or "the answer is not what was asked for")
+                return self._result(
+                    mark, record, Outcome.FAILED, found=str(error) or "the answer is not what was asked for"
+                )
             case _:
                 text = "".join(traceback.format_exception(error))[-4000:]
                 return self._result(mark, record, Outcome.ERRORED, staff_note=text)

@@ -69,7 +69,9 @@ class Bench:
         match answer.status:
             case "missing":
                 return CheckFailed(
-                    message or "it is missing", expected=f"`{asked}` in your notebook", hint="Check its name and that the cell runs."
+                    message or "it is missing",
+                    expected=f"`{asked}` in your notebook",
+                    hint="Check its name and that the cell runs.",
                 )
             case "timeout":
                 return CheckFailed(f"`{asked}` gave no answer in time", expected="an answer within the limit")
@@ -121,7 +123,9 @@ class Bench:
 class Remote:
     """An object in the sandbox. Attributes are more remotes, calls are questions; `value` asks for it as data."""
 
-    def __init__(self, bench: Bench, expr: wire.Expr, evidence: Evidence, side: Side = "live", type_name: str = "") -> None:
+    def __init__(
+        self, bench: Bench, expr: wire.Expr, evidence: Evidence, side: Side = "live", type_name: str = ""
+    ) -> None:
         self.bench, self.expr, self.evidence, self.side, self.type_name = bench, expr, evidence, side, type_name
 
     def __getattr__(self, name: str) -> Remote:
@@ -355,7 +359,9 @@ class Student:
         contract = self._bench.lab.contract.get(name)
         if contract is None:
             raise LabError(
-                f"the contract of {self._bench.lab.id} names no {name!r}", where="hidden suite", fix="add [contract.…] to lab.toml"
+                f"the contract of {self._bench.lab.id} names no {name!r}",
+                where="hidden suite",
+                fix="add [contract.…] to lab.toml",
             )
         return self._object(contract)
 
@@ -408,7 +414,7 @@ class Student:
         return path
 
     def helper(self, name: str, *args: Any) -> Any:
-        """One of the probe's helpers in the live kernel (observed): type_name, take, device, deliver, …"""
+        """One of the probe's helpers in the live kernel (observed): type_name, take, device and so on."""
         return self._bench.helper("live", name, *args, evidence=Evidence.OBSERVED)
 
 

@@ -49,7 +49,7 @@ def grade(  # noqa: PLR0913, PLR0917 - one parameter for each option
     out: Path,
     jobs: int | None,
     min_level: str | None,
-    cold: bool,  # noqa: FBT001 - click passes options by name
+    cold: bool,
     data: Path | None,
     tier: str | None,
 ) -> int:

@@ -27,7 +27,7 @@ from grader.driver.channel import Channel, read_frame
 from grader.driver.run import limit_memory, set_seeds
 
 
-class ForkedProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_client's traitlets
+class ForkedProvisioner(KernelProvisionerBase):
     """A kernel that is already there: our own forked child, reaped by `Reaper`."""
 
     child: int = 0
@@ -57,7 +57,7 @@ class ForkedProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter
     async def terminate(self, restart: bool = False) -> None:
         await self.send_signal(signal.SIGTERM)
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         raise RuntimeError("a forked kernel is not launched")
 
     async def cleanup(self, restart: bool = False) -> None:
@@ -137,7 +137,7 @@ def serve_kernel(connection: str, probe: socket.socket, seed: int) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     set_seeds(seed)
-    app = IPKernelApp.instance(quiet=True, log_level=50)
+    app: Any = IPKernelApp.instance(quiet=True, log_level=50)
     app.initialize(["-f", connection, "--HistoryManager.enabled=False"])
     app.session.pack = pack
     sys.modules["__main__"].__dict__.pop("__file__", None)
@@ -159,7 +159,6 @@ def attach_probe(sock: socket.socket, namespace: dict[str, Any]) -> None:
     from tornado.ioloop import IOLoop
 
     from grader.probe import Probe
-    from grader.probe.encode import plain
 
     probe = Probe(namespace)
     channel = Channel(sock)
@@ -178,7 +177,6 @@ def attach_probe(sock: socket.socket, namespace: dict[str, Any]) -> None:
                 channel.send(report)
             channel.send(wire.Ready())
 
-    assert plain is not None  # imported before the notebook can shadow anything
     loop.add_handler(sock.fileno(), question, IOLoop.READ)
 
 

@@ -37,7 +37,7 @@ class OutputFlood(Exception):
     """The notebook printed more than its lab allows."""
 
 
-class Client(NotebookClient):  # type: ignore[misc]  # nbclient's traitlets
+class Client(NotebookClient):
     """nbclient with caps: every output is counted, and what is beyond the cap is dropped."""
 
     output_bytes = 0
@@ -95,8 +95,9 @@ class _Session:
 
     def __init__(self, channel: Channel, order: wire.RunNotebook, kernel: kernels.Kernel) -> None:
         self.channel, self.order, self.kernel = channel, order, kernel
-        make = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}
-        self.notebook = nbformat.v4.new_notebook(cells=[make[c.kind](c.source) for c in order.cells])
+        v4: Any = nbformat.v4  # without types
+        make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell}
+        self.notebook = v4.new_notebook(cells=[make[c.kind](c.source) for c in order.cells])
         self.client = Client(self.notebook, km=kernel.manager, allow_errors=True, iopub_timeout=10)
         self.client.output_cap = order.output_bytes
         self.first_error = ""
@@ -127,7 +128,7 @@ class _Session:
         What is published before our subscription took effect is lost: the first cell would lose its output and its
         error, and its end would be waited for until nbclient gives up after ten seconds (met in one run of forty).
         """
-        kc = self.client.kc
+        kc: Any = self.client.kc
         kc.kernel_info()
         heard = asyncio.ensure_future(kc.iopub_channel.get_msg())
         waiting = {asyncio.ensure_future(kc.shell_channel.get_msg()), heard}
@@ -136,7 +137,7 @@ class _Session:
             _, waiting = await asyncio.wait(waiting, timeout=0.05 if waiting == {heard} else 0.5)
             if waiting == {heard}:
                 kc.kernel_info()
-            if waiting and now() > deadline or await self.kernel.manager.provisioner.poll() is not None:
+            if (waiting and now() > deadline) or await self.kernel.manager.provisioner.poll() is not None:
                 raise RuntimeError("the kernel did not start")
 
     async def _cell(self, cell: Any, index: int, number: int, left: float) -> tuple[str, str, bool]:
@@ -216,6 +217,8 @@ def send_files(channel: Channel, order: wire.RunNotebook) -> None:
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in order.keep):
                 matches.append((os.lstat(path).st_mtime_ns, path))
     left = order.keep_bytes
+    for _, path in sorted(matches)[FILES_CAP:]:
+        channel.send(wire.FileRefused(path[:500], f"more than {FILES_CAP} files"))
     for position, (_, path) in enumerate(sorted(matches)[:FILES_CAP], start=1):
         try:
             data = _read(path, left)
@@ -240,7 +243,8 @@ def _read(path: str, cap: int) -> bytes:
 
 
 def _send_executed(channel: Channel, notebook: Any) -> None:
-    text = nbformat.writes(notebook, version=4)
+    write: Any = nbformat.writes  # without types
+    text = write(notebook, version=4)
     for part in kernels.parts(".executed.ipynb", text.encode("utf-8", "replace")):
         channel.send(part)
 

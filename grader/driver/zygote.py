@@ -21,7 +21,6 @@ import sys
 import time
 from typing import Any
 
-
 #: What every child would otherwise import by itself: found by comparing sys.modules in a child before its kernel starts
 #: and after its first cells. debugpy alone, which ipykernel imports for its debugger, is two thirds of a kernel's start.
 WARM = (

@@ -62,6 +62,11 @@ class Lab(Record, frozen=True):
     thresholds: dict[Tier, dict[str, Threshold]] = msgspec.field(default_factory=dict)
     public_checks: tuple[CheckSpec, ...] = ()
 
+    @property
+    def is_kit(self) -> bool:
+        """Whether this is a student's copy, with the public suite only."""
+        return not self.checks
+
     def threshold(self, tier: Tier, name: str) -> Threshold:
         """The threshold of that name for that tier of the data."""
         table = self.thresholds.get(tier, {})
@@ -123,11 +128,14 @@ def load_lab(folder: Path) -> Lab:
     for pattern in files.keep:
         if pattern.startswith(("/", "~")) or ".." in pattern.split("/") or "\\" in pattern or not pattern:
             _wrong(f"keep = {pattern!r} leaves the work folder", path, "write a path relative to the work folder")
+    public_checks = read_suite(folder / "public_tests")
     checks = read_suite(folder / "hidden_tests")
-    if not checks:
+    # Students have the public half of a lab only: they check themselves, and `grade` refuses it (see Lab.is_kit).
+    kit = not (folder / "hidden_tests").exists() and public_checks
+    if not checks and not kit:
         _wrong("the hidden suite has no checks", folder / "hidden_tests", "add test_<lab>.py with @check functions")
     total = sum(check.points for check in checks)
-    if abs(total - spec.points) > 1e-6:
+    if checks and abs(total - spec.points) > 1e-6:
         fix = f"lab.toml says points = {spec.points:g}: make the two agree"
         _wrong(f"the checks' points add up to {total:g}", f"{checks[0].file}:{checks[0].line}", fix)
     return Lab(
@@ -144,7 +152,7 @@ def load_lab(folder: Path) -> Lab:
         keep=files.keep,
         thresholds=_thresholds(spec.thresholds, path, text),
         checks=checks,
-        public_checks=read_suite(folder / "public_tests"),
+        public_checks=public_checks,
         digest=_digest(folder),
     )
 

@@ -55,9 +55,13 @@ def read_reference(path: Path) -> dict[str, Any]:
         if notebook["nbformat"] != 4:
             raise LabError("is not an nbformat 4 notebook", where=str(path), fix="save it again in Jupyter")
     except FileNotFoundError:
-        raise LabError("the reference solution is missing", where=str(path), fix="write it: starters come from it") from None
+        raise LabError(
+            "the reference solution is missing", where=str(path), fix="write it: starters come from it"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabError(f"the reference solution cannot be read: {error}", where=str(path), fix="save it again") from None
+        raise LabError(
+            f"the reference solution cannot be read: {error}", where=str(path), fix="save it again"
+        ) from None
     _check_markers(notebook, path)
     found: dict[str, Any] = notebook
     return found
@@ -101,10 +105,12 @@ def read_mutants(folder: Path) -> tuple[Mutant, ...]:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
             unknown = set(table) - set(Mutant.__struct_fields__)
             if unknown:
-                raise LabError(f"unknown key {sorted(unknown)[0]!r}", where=str(path), fix="see docs/authoring.md")
+                raise LabError(f"unknown key {min(unknown)!r}", where=str(path), fix="see docs/authoring.md")
             mutants.append(msgspec.convert({**table, "name": path.stem}, Mutant, strict=False))
         except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            raise LabError(f"the mutant cannot be read: {error}", where=str(path), fix="see docs/authoring.md") from None
+            raise LabError(
+                f"the mutant cannot be read: {error}", where=str(path), fix="see docs/authoring.md"
+            ) from None
     return tuple(mutants)
 
 

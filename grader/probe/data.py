@@ -29,7 +29,7 @@ def install() -> None:
         _hook_pandas(sys.modules["pandas"], find)
 
 
-def find(name: str) -> str | None:
+def find(name: str | os.PathLike[Any]) -> str | None:
     """The mounted file that an address or a file name means, or None."""
     base = os.path.basename(urllib.parse.urlparse(str(name)).path)
     for folder in FOLDERS:
@@ -40,7 +40,7 @@ def find(name: str) -> str | None:
     return None
 
 
-def _hook_keras(keras: Any, find: Callable[[str], str | None]) -> None:
+def _hook_keras(keras: Any, find: Callable[[Any], str | None]) -> None:
     import importlib
 
     @functools.wraps(keras.utils.get_file)
@@ -54,10 +54,23 @@ def _hook_keras(keras: Any, find: Callable[[str], str | None]) -> None:
             f"URL fetch failure on {shown}: the grading sandbox has no network. Only the lab's own data set is there."
         )
 
-    owners = [keras.utils, importlib.import_module("keras.src.utils.file_utils"), sys.modules.get("keras._tf_keras.keras.utils")]
+    owners = [
+        keras.utils,
+        importlib.import_module("keras.src.utils.file_utils"),
+        sys.modules.get("keras._tf_keras.keras.utils"),
+    ]
     owners += [
         importlib.import_module(f"keras.src.datasets.{name}")
-        for name in ("mnist", "fashion_mnist", "imdb", "cifar10", "cifar100", "reuters", "boston_housing", "california_housing")
+        for name in (
+            "mnist",
+            "fashion_mnist",
+            "imdb",
+            "cifar10",
+            "cifar100",
+            "reuters",
+            "boston_housing",
+            "california_housing",
+        )
     ]
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
@@ -67,7 +80,7 @@ def _hook_keras(keras: Any, find: Callable[[str], str | None]) -> None:
             owner.get_file = get_file
 
 
-def _hook_pandas(pandas: Any, find: Callable[[str], str | None]) -> None:
+def _hook_pandas(pandas: Any, find: Callable[[Any], str | None]) -> None:
     original = pandas.read_csv
 
     @functools.wraps(original)

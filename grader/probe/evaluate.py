@@ -100,7 +100,7 @@ def _operate(op: str, args: list[Any]) -> Any:
         return _BINARY[op](*args)
     (x,) = args
     tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is not None and tensorflow.is_tensor(x) or type(x).__module__.startswith(("tensorflow", "keras")):
+    if (tensorflow is not None and tensorflow.is_tensor(x)) or type(x).__module__.startswith(("tensorflow", "keras")):
         return getattr(tensorflow.math if tensorflow is not None else np, _TENSORFLOW.get(op, op))(x)
     if op == "sigmoid":
         return 1.0 / (1.0 + np.exp(-x))

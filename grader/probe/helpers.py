@@ -67,7 +67,17 @@ def describe(model: Any) -> dict[str, Any]:
         config = {}
         try:
             raw = layer.get_config()
-            for key in ("units", "activation", "rate", "filters", "kernel_size", "pool_size", "input_dim", "output_dim", "scale"):
+            for key in (
+                "units",
+                "activation",
+                "rate",
+                "filters",
+                "kernel_size",
+                "pool_size",
+                "input_dim",
+                "output_dim",
+                "scale",
+            ):
                 if key in raw and isinstance(raw[key], str | int | float | list | tuple):
                     config[key] = list(raw[key]) if isinstance(raw[key], tuple) else raw[key]
         except Exception:
@@ -76,7 +86,15 @@ def describe(model: Any) -> dict[str, Any]:
             count = int(layer.count_params())
         except Exception:
             count = 0
-        rows.append({"name": str(layer.name)[:100], "kind": type(layer).__name__[:100], "shape": shape, "parameters": count, "config": config})
+        rows.append(
+            {
+                "name": str(layer.name)[:100],
+                "kind": type(layer).__name__[:100],
+                "shape": shape,
+                "parameters": count,
+                "config": config,
+            }
+        )
     return {
         "type": type(model).__name__[:100],
         "layers": rows,
@@ -104,12 +122,18 @@ def compiled(model: Any) -> dict[str, Any]:
     """The loss, optimizer and metrics the model was compiled with; empty when it was not."""
     if not getattr(model, "compiled", False):
         return {}
-    loss = getattr(model, "loss", None)
+    loss: Any = getattr(model, "loss", None)
     optimizer = getattr(model, "optimizer", None)
     from_logits = getattr(loss, "from_logits", None)
     if from_logits is None and hasattr(loss, "get_config"):
-        from_logits = (loss.get_config().get("fn_kwargs") or {}).get("from_logits", loss.get_config().get("from_logits"))
-    name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", None) or type(loss).__name__
+        from_logits = (loss.get_config().get("fn_kwargs") or {}).get(
+            "from_logits", loss.get_config().get("from_logits")
+        )
+    name = (
+        loss
+        if isinstance(loss, str)
+        else getattr(loss, "name", None) or getattr(loss, "__name__", None) or type(loss).__name__
+    )
     return {
         "loss": str(name)[:100],
         "loss_class": type(loss).__name__[:100],
@@ -334,7 +358,7 @@ def cross_entropy_gradients(model: Any, inputs: Any, labels: Any) -> list[Any]:
 
 def take(iterable: Any, count: int) -> list[Any]:
     """The first ``count`` items of anything iterable (a tf.data data set's batches, say)."""
-    out = []
+    out: list[Any] = []
     for item in iterable:
         if len(out) >= count:
             break

@@ -159,7 +159,12 @@ def _apply(original: Any, optimizer: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _fit(original: Any, model: Any, args: Any, kwargs: Any) -> Any:
-    record: dict[str, Any] = {"model": id(model), "name": str(getattr(model, "name", ""))[:100], "logs": {}, "epochs": 0}
+    record: dict[str, Any] = {
+        "model": id(model),
+        "name": str(getattr(model, "name", ""))[:100],
+        "logs": {},
+        "epochs": 0,
+    }
     try:
         record |= _describe_data(args, kwargs)
         kwargs = _with_watcher(args, kwargs, model, record)

@@ -40,7 +40,7 @@ def architecture(model: Any) -> tuple[str, Any]:
         raise NotKept("the model was never built: it has not seen any data and declares no input shape")
     foreign = "it is a class of your own"
     try:
-        described = _known(json.loads(model.to_json()))
+        described = _described(model)
         foreign = _foreign(described)
         if not foreign:
             return json.dumps(described), model
@@ -48,12 +48,19 @@ def architecture(model: Any) -> tuple[str, Any]:
         foreign = "it is a class of your own"
     try:
         flat = _flatten(model)
-        described = _known(json.loads(flat.to_json()))
+        described = _described(flat)
         if not _foreign(described):
             return json.dumps(described), flat
     except Exception as error:
         raise NotKept(f"{foreign}, and could not be traced ({type(error).__name__})") from None
     raise NotKept(foreign)
+
+
+def _described(model: Any) -> Any:
+    """The architecture without how it was compiled: a loss of the student's own is not needed to predict."""
+    described = json.loads(model.to_json())
+    described.pop("compile_config", None)
+    return _known(described)
 
 
 def _known(config: Any) -> Any:

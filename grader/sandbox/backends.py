@@ -67,11 +67,14 @@ class Launched:
 class Backend(Protocol):
     """What a sandbox has to offer."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
-        """Start ``python -m grader.driver.zygote`` inside. ``control`` is an inheritable descriptor; ``slot``
-        (0, 1, …) tells concurrent zygotes apart. Raises SandboxError."""
+        """Start ``python -m grader.driver.zygote`` inside. Raises SandboxError.
+
+        ``control`` is an inheritable descriptor; ``slot`` (0, 1, …) tells concurrent zygotes apart.
+        """
         ...
 
     def plan(self, disk_mb: int, overlays: Mapping[str, str], dataset: str = "") -> dict[str, Any]:
@@ -165,7 +168,7 @@ class Namespaces:
         }
 
     def rooms(self, launched: Launched) -> tuple[str, str]:
-        return HOME, "/tmp"  # noqa: S108 - each run mounts its own
+        return HOME, "/tmp"
 
     def data_folders(self, data: Path | None, dataset: str) -> list[str]:
         return [] if data is None else [DATASETS]
@@ -260,13 +263,10 @@ def _open_folder() -> str:
 
 def _system_folders() -> dict[str, str]:
     folders = {"/usr": "/usr"}
-    for name in ("/bin", "/lib", "/lib64", "/lib32", "/sbin", "/opt"):
-        if os.path.isdir(name) and not os.path.islink(name) and name != "/opt":
-            folders[name] = name
-    for name in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime"):
-        if os.path.exists(name):
-            folders[name] = os.path.realpath(name)
-    return folders
+    names = ("/bin", "/lib", "/lib64", "/lib32", "/sbin")
+    folders |= {name: name for name in names if os.path.isdir(name) and not os.path.islink(name)}
+    looked_up = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime")
+    return folders | {name: os.path.realpath(name) for name in looked_up if os.path.exists(name)}
 
 
 #: Copies of the labs' data that packages bring along: each would show rows that are withheld. Below site-packages,
@@ -283,7 +283,9 @@ COPIES_IN_SYSTEM = ("/usr/share/dataset-fashion-mnist",)
 
 def _masks(site: str, empty: str) -> dict[str, str]:
     """Something empty over every copy that is there."""
-    found = [path for path in (*(f"{site}/{name}" for name in COPIES_IN_SITE), *COPIES_IN_SYSTEM) if os.path.exists(path)]
+    found = [
+        path for path in (*(f"{site}/{name}" for name in COPIES_IN_SITE), *COPIES_IN_SYSTEM) if os.path.exists(path)
+    ]
     return {os.path.realpath(path): empty if os.path.isdir(path) else f"{empty}/file" for path in found}
 
 

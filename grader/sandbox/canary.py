@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ CLAIMS: dict[str, tuple[Level, str]] = {
     "ptrace": (Level.L2, "cannot trace processes"),
     "vsock": (Level.L2, "cannot open sockets of other families"),
     "privileges": (Level.L2, "cannot gain privileges"),
+    "driver_memory": (Level.L2, "cannot read or write the memory of its driver"),
     "memory": (Level.L2, "cannot allocate without limit"),
 }
 HINTS = {
@@ -46,8 +49,8 @@ HINTS = {
     Level.L1: "L2 needs a kernel with seccomp and an unprivileged user",
 }
 
-NOTEBOOK = r'''
-import ctypes, os, resource, signal, socket
+NOTEBOOK = r"""
+import ctypes, os, socket
 BAIT = __BAIT__
 def attempt(act):
     try:
@@ -63,18 +66,19 @@ libc = ctypes.CDLL(None, use_errno=True)
 findings = {
     "host_file": attempt(lambda: open(BAIT["file"]).read() == BAIT["secret"]),
     "host_write": attempt(lambda: [open(p, "w").close() for p in [BAIT["file"] + ".w"]]) or attempt(lambda: open("/usr/grader-canary", "w")),
-    "host_process": attempt(lambda: os.kill(BAIT["pid"], 0) is None and b"grader" in open(f"/proc/{BAIT['pid']}/cmdline", "rb").read()),
+    "host_process": attempt(lambda: any(BAIT["marker"].encode() in open(f"/proc/{p}/cmdline", "rb").read() for p in os.listdir("/proc") if p.isdigit())) or attempt(lambda: os.kill(BAIT["pid"], 0) is None),
     "host_port": attempt(lambda: connect(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", BAIT["port"]))),
-    "network": attempt(lambda: len(socket.if_nameindex()) > 1),
+    "network": attempt(lambda: any(name != "lo" for _, name in socket.if_nameindex())) or attempt(lambda: len(open("/proc/net/route").readlines()) > 1),
     "launcher_environment": any(attempt(lambda p=p: BAIT["variable"].encode() in open(f"/proc/{p}/environ", "rb").read()) for p in ("1", "2", "self")),
     "capabilities": attempt(lambda: int(status("CapEff"), 16) != 0),
     "new_namespace": attempt(lambda: libc.unshare(0x10000000) == 0),
     "ptrace": attempt(lambda: libc.ptrace(0, 0, 0, 0) == 0),
     "vsock": attempt(lambda: socket.socket(40, socket.SOCK_STREAM)) or attempt(lambda: socket.socket(16, socket.SOCK_RAW)),
     "privileges": attempt(lambda: status("NoNewPrivs") != "1"),
-    "memory": attempt(lambda: resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY),
+    "driver_memory": attempt(lambda: open("/proc/1/mem", "r+b")) or attempt(lambda: open("/proc/1/environ", "rb").read()),
+    "memory": attempt(lambda: bytearray(8 << 30)),
 }
-'''
+"""
 
 
 class Proof(Record, frozen=True):
@@ -163,20 +167,24 @@ def _host_uid(pid: int) -> int:
 
 @contextmanager
 def _bait() -> Iterator[dict[str, Any]]:
-    secret = secrets.token_hex(16)
+    secret, marker = secrets.token_hex(16), secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="grader-bait-") as folder, socket.create_server(("127.0.0.1", 0)) as server:
         os.chmod(folder, 0o755)  # noqa: S103 - a bait must be readable to anyone who can see it
         path = Path(folder, "bait")
         path.write_text(secret)
         path.chmod(0o644)
         os.environ["GRADER_CANARY"] = secret
+        command = [sys.executable, "-I", "-S", "-c", "input()", marker]  # a process of the host's with a known name
+        bait = subprocess.Popen(command, stdin=subprocess.PIPE)
         try:
             yield {
                 "file": str(path),
                 "secret": secret,
-                "pid": os.getpid(),
+                "pid": bait.pid,
+                "marker": marker,
                 "port": server.getsockname()[1],
                 "variable": secret,
             }
         finally:
             os.environ.pop("GRADER_CANARY", None)
+            bait.communicate(b"\n")

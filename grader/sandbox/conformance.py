@@ -71,7 +71,7 @@ def the_work_folder_is_home_empty_and_writable(zygote: Zygote) -> None:
 
 
 def temporary_files_work(zygote: Zygote) -> None:
-    """tempfile finds a writable place that is not the work folder."""
+    """Tempfile finds a writable place that is not the work folder."""
     source = (
         "import os, tempfile\nwith tempfile.NamedTemporaryFile() as file:\n"
         "    found = os.path.dirname(os.path.realpath(file.name)) != os.path.realpath('.')"
@@ -150,7 +150,7 @@ def nothing_of_a_run_is_left_running(zygote: Zygote) -> None:
     """Its kernel and whatever it started are gone soon after the run was closed."""
     source = "import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])"
     before = descendants()
-    with running(zygote, source) as run:
+    with running(zygote, source):
         mine = descendants() - before
         demand(mine, "no process of the run can be seen: its memory cannot be watched either")
     demand(_gone(mine), "processes of a run that was closed are still there")

@@ -90,7 +90,10 @@ def test_load_data_gives_the_mounted_images(inside, mounts, dataset):
     train, test, dtype, shown = inside(source, dataset)
     assert (train[1:], test[1:], dtype) == ([28, 28], [28, 28], "uint8")
     assert (train[0], test[0]) == datasets.known(dataset).rows[Tier.LITE]
-    hidden = {hashlib.sha256(np.ascontiguousarray(image, np.uint8).tobytes()).hexdigest() for image in withheld(dataset).inputs}
+    hidden = {
+        hashlib.sha256(np.ascontiguousarray(image, np.uint8).tobytes()).hexdigest()
+        for image in withheld(dataset).inputs
+    }
     assert not hidden & set(shown)
 
 

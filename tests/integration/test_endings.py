@@ -294,7 +294,8 @@ def test_credit_earned_before_the_end_stays(make_lab, tmp_path, zygote):
     folder.mkdir(parents=True)
     cells = [SAVE, "def f(x): return x", "import os; os._exit(1)"]
     raw = ", ".join(
-        f'{{"cell_type": "code", "source": "{cell}", "metadata": {{}}, "outputs": [], "execution_count": null}}' for cell in cells
+        f'{{"cell_type": "code", "source": "{cell}", "metadata": {{}}, "outputs": [], "execution_count": null}}'
+        for cell in cells
     )
     Path(folder, "tiny.ipynb").write_text(f'{{"nbformat": 4, "nbformat_minor": 5, "metadata": {{}}, "cells": [{raw}]}}')
     (submission,) = collect([tmp_path / "class"], {"tiny"}, None).submissions

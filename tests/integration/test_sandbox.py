@@ -115,8 +115,23 @@ def test_an_ordinary_user_gets_the_same_sandbox(tmp_path, bubblewrap):
     home.mkdir()
     os.chown(home, 65534, 65534)
     path = "/usr/bin:/bin" if bubblewrap else str(tmp_path)
-    environ = {"PATH": path, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(home)}
-    command = [shutil.which("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", "--", sys.executable, "-c", AS_NOBODY]
+    environ = {
+        "PATH": path,
+        "HOME": str(home),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(home),
+    }
+    command = [
+        shutil.which("setpriv"),
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--",
+        sys.executable,
+        "-c",
+        AS_NOBODY,
+    ]
     try:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=200, cwd="/")
     finally:
@@ -177,9 +192,7 @@ def test_hidden_suites_are_not_below_what_is_mounted(zygote):
 @linux
 def test_concurrent_runs_see_neither_files_nor_processes_of_each_other(zygote):
     """Each has its own home, tmp, shared memory and process numbers."""
-    leave = (
-        "import os\nfor folder in (os.getcwd(), '/tmp', '/dev/shm'):\n    open(folder + '/secret', 'w').write('x')\npid = os.getpid()"
-    )
+    leave = "import os\nfor folder in (os.getcwd(), '/tmp', '/dev/shm'):\n    open(folder + '/secret', 'w').write('x')\npid = os.getpid()"
     look = (
         "import os\nfound = [os.path.exists(folder + '/secret') for folder in (os.getcwd(), '/tmp', '/dev/shm')]"
         "\npids = sorted(int(n) for n in os.listdir('/proc') if n.isdigit())"
@@ -252,7 +265,11 @@ def test_no_process_outlives_the_grader(backend, number):
     """Interrupted, asked to end or killed in the middle of a notebook: the zygote, the kernel and its children go too."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-c", RUNNING, backend], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ, text=True
+        [sys.executable, "-c", RUNNING, backend],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environ,
+        text=True,
     ) as grader:
         assert grader.stdout.readline() == "cell 1\n"
         time.sleep(1)
@@ -312,7 +329,10 @@ def test_a_zygote_that_is_killed_is_our_fault_and_the_next_one_works(backend):
         with pytest.raises(SandboxError):
             run_notebook(zygote, job)
         assert not zygote.alive()
-    with Zygote(backend, sys.executable, options={"tensorflow": False}, slot=6) as zygote, run_notebook(zygote, job) as run:
+    with (
+        Zygote(backend, sys.executable, options={"tensorflow": False}, slot=6) as zygote,
+        run_notebook(zygote, job) as run,
+    ):
         assert run.link is not None
 
 
@@ -323,7 +343,10 @@ def test_a_python_without_what_kernels_need_is_named(backend):
     other = shutil.which("python3", path="/usr/bin:/bin")
     if other is None or subprocess.run([other, "-c", "import ipykernel"], capture_output=True).returncode == 0:
         pytest.skip("no other Python here, or it has ipykernel")
-    with pytest.raises(SandboxError, match="doctor"), Zygote(backend, other, options={"tensorflow": False}, slot=7) as zygote:
+    with (
+        pytest.raises(SandboxError, match="doctor"),
+        Zygote(backend, other, options={"tensorflow": False}, slot=7) as zygote,
+    ):
         run_notebook(zygote, Job(cells=(), seed=0, limits=Limits(wall_s=5, memory_mb=256, disk_mb=16)))
 
 

@@ -46,7 +46,9 @@ def judged(make_lab):
         suite = "from grader.checks import *\nfrom grader.checks import VERIFIED, OBSERVED\n" + textwrap.dedent(body)
         made = make_lab(suite, spec=spec, **lab)
         facts = facts or RunFacts(ending=Ending.OK)
-        session = session or Here(namespace if namespace is not None else {"f": lambda x: 2 * x, "x": [1, 2], "Thing": dict})
+        session = session or Here(
+            namespace if namespace is not None else {"f": lambda x: 2 * x, "x": [1, 2], "Thing": dict}
+        )
         done = judge(made, Bench(made, facts, session, lambda path: facts.files[path]), heldout, tier)
         run.last = done
         return {result.id: result for result in done.results}
@@ -63,7 +65,9 @@ def test_a(student, threshold):
 
 
 def one(judged, body, evidence="VERIFIED", **options):
-    return judged(ONE.format(evidence=evidence, body=textwrap.indent(textwrap.dedent(body), "    ").strip()), **options)["a"]
+    return judged(
+        ONE.format(evidence=evidence, body=textwrap.indent(textwrap.dedent(body), "    ").strip()), **options
+    )["a"]
 
 
 # ---------------------------------------------------------------- the four outcomes
@@ -169,7 +173,9 @@ def test_a_function_is_verified_by_its_behaviour_and_a_value_is_observed(judged)
 
 def test_a_file_that_the_judge_holds_is_verified(judged):
     """It was copied out before the first question."""
-    facts = RunFacts(ending=Ending.OK, artifacts=(Artifact(path="out.txt", size=3, sha256="x"),), files={"out.txt": b"abc"})
+    facts = RunFacts(
+        ending=Ending.OK, artifacts=(Artifact(path="out.txt", size=3, sha256="x"),), files={"out.txt": b"abc"}
+    )
     found = one(judged, "require(student.files.first('no.txt', 'out.txt').size == 3, 'size')", facts=facts)
     assert (found.outcome, found.evidence) == (Outcome.PASSED, Evidence.VERIFIED)
     missing = one(judged, "student.files.first('no.txt')", facts=facts)
@@ -238,7 +244,13 @@ def test_a_blocked_check_asks_nothing(judged):
 
 @pytest.mark.parametrize(
     ("fraction", "score", "outcome"),
-    [(1.0, 10, Outcome.PASSED), (0.4, 4, Outcome.FAILED), (0, 0, Outcome.FAILED), (7, 10, Outcome.PASSED), (-1, 0, Outcome.FAILED)],
+    [
+        (1.0, 10, Outcome.PASSED),
+        (0.4, 4, Outcome.FAILED),
+        (0, 0, Outcome.FAILED),
+        (7, 10, Outcome.PASSED),
+        (-1, 0, Outcome.FAILED),
+    ],
 )
 def test_partial_credit_is_a_share_of_the_points(judged, fraction, score, outcome):
     """Clipped to what there is; anything below full is FAILED with a score."""
@@ -321,7 +333,19 @@ def test_student_code_that_cannot_answer_fails_the_check(judged, namespace, foun
 
 @pytest.mark.parametrize(
     "answer",
-    [float("nan"), float("inf"), None, "6", [6.0], {"a": 6.0}, np.array([6.0]), np.array([[6.0]]), object(), b"6", np.array([True])],
+    [
+        float("nan"),
+        float("inf"),
+        None,
+        "6",
+        [6.0],
+        {"a": 6.0},
+        np.array([6.0]),
+        np.array([[6.0]]),
+        object(),
+        b"6",
+        np.array([True]),
+    ],
     ids=lambda answer: type(answer).__name__,
 )
 def test_answers_of_the_wrong_kind_are_wrong_and_no_accident(judged, answer):

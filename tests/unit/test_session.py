@@ -198,7 +198,12 @@ def test_a_replay_misses_what_was_never_asked():
 
 def test_a_tape_survives_the_disk_with_every_kind_of_value():
     """NaN too: it crosses, and counts as wrong later."""
-    values = [wire.Lit(None), wire.Blob(b"\x00"), wire.Handle(3, "x"), wire.to_value({"a": [1, (2.5, np.float32(np.nan))]})]
+    values = [
+        wire.Lit(None),
+        wire.Blob(b"\x00"),
+        wire.Handle(3, "x"),
+        wire.to_value({"a": [1, (2.5, np.float32(np.nan))]}),
+    ]
     with peer(honest(lambda ask, number: values[number])) as link:
         live = opened(link)
         for number in range(len(values)):

@@ -24,7 +24,13 @@ SUBMISSION = Submission(student="amy", slug="amy", lab="tiny", source="amy/tiny.
 
 def graded(score=5.0, files=None, executed=b'{"cells": []}'):
     check = CheckResult(
-        id="a", description="A.", points=10.0, score=score, outcome=Outcome.FAILED, required=Evidence.VERIFIED, evidence=Evidence.VERIFIED
+        id="a",
+        description="A.",
+        points=10.0,
+        score=score,
+        outcome=Outcome.FAILED,
+        required=Evidence.VERIFIED,
+        evidence=Evidence.VERIFIED,
     )
     verdict = Verdict(
         lab="tiny",

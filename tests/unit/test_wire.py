@@ -15,10 +15,19 @@ from hypothesis import strategies as st
 from grader import wire
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | text | st.binary(max_size=20)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | text
+    | st.binary(max_size=20)
+)
 plain = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple) | st.dictionaries(text, inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple) | st.dictionaries(text, inner, max_size=4)
+    ),
     max_leaves=20,
 )
 arrays = st.sampled_from(sorted(wire.DTYPES)).flatmap(
@@ -162,7 +171,12 @@ def test_a_damaged_message_is_a_wire_error_or_still_a_message(message, data):
         {"type": "answer", "nonce": "n", "status": "ok", "value": {"type": "pickle", "data": b""}},
         {"type": "cell_done", "cell": "1", "ok": True, "seconds": 0.0},
         {"type": "cell_done", "cell": 1, "ok": 1, "seconds": 0.0},
-        {"type": "answer", "nonce": "n", "status": "ok", "value": {"type": "array", "dtype": "<f4", "shape": [1] * 9, "data": b""}},
+        {
+            "type": "answer",
+            "nonce": "n",
+            "status": "ok",
+            "value": {"type": "array", "dtype": "<f4", "shape": [1] * 9, "data": b""},
+        },
         ["answer", "n", "ok"],
         None,
     ],
@@ -253,10 +267,12 @@ def test_a_reference_is_no_plain_data_unless_somebody_resolves_it():
 
 expressions = st.recursive(
     st.builds(wire.Name, text) | st.builds(wire.Var, text) | scalars.map(lambda v: wire.Const(wire.to_value(v))),
-    lambda inner: st.builds(wire.Attr, inner, text)
-    | st.builds(wire.Call, inner, st.tuples(inner), st.tuples(st.tuples(text, inner)))
-    | st.builds(wire.Lambda, st.tuples(text), inner)
-    | st.builds(wire.Op, st.sampled_from(sorted(wire.OPS)), st.tuples(inner)),
+    lambda inner: (
+        st.builds(wire.Attr, inner, text)
+        | st.builds(wire.Call, inner, st.tuples(inner), st.tuples(st.tuples(text, inner)))
+        | st.builds(wire.Lambda, st.tuples(text), inner)
+        | st.builds(wire.Op, st.sampled_from(sorted(wire.OPS)), st.tuples(inner))
+    ),
     max_leaves=8,
 )
 
