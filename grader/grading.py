@@ -27,6 +27,7 @@ from grader.datasets import Source
 from grader.diagnosis import advise
 from grader.errors import ChannelError, SandboxError
 from grader.exhibits import curves, exhibit
+from grader.heldout.chance import seed_of
 from grader.labs import Lab
 from grader.records import (
     CellError,
@@ -68,6 +69,10 @@ class Setting:
     def heldout(self, submission: str) -> heldouts.Heldout | None:
         """The draw that these bytes meet."""
         return heldouts.draw(self.lab.id, self.source, self.secret, submission) if self.source else None
+
+    def chance(self, submission: str) -> int:
+        """The seed of what a suite draws itself for these bytes."""
+        return seed_of(self.secret, self.lab.id, submission, "chance")
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def judge_run(
 ) -> Graded:
     """Judge a run that is over: live, or from its tape (then ``exhibits`` are the kept ones)."""
     bench = Bench(setting.lab, facts, session, read_file or (lambda path: facts.files[path]))
-    judged = judge(setting.lab, bench, heldout, setting.tier)
+    judged = judge(setting.lab, bench, heldout, setting.tier, seed=setting.chance(submission.sha256))
     flags = list(judged.flags)
     if exhibits is None:
         exhibits, more = make_exhibits(setting, bench, heldout)

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from grader.checks.marks import CheckFailed, Current, Mark, NotAssessable, running
 from grader.checks.student import Bench, Student
 from grader.errors import LabError
+from grader.heldout.chance import seed_of
 from grader.labs import CheckSpec, Lab
 from grader.records import CheckResult, Evidence, Flag, Outcome, Record, Threshold, Tier
 from grader.session import TapeMiss
@@ -43,11 +45,15 @@ def judge(
     *,
     suite: str = "hidden_tests",
     specs: tuple[CheckSpec, ...] | None = None,
+    seed: int = 0,
 ) -> Judged:
-    """Judge one run by one suite. Raises LabError when the suite itself cannot be run."""
+    """Judge one run by one suite. Raises LabError when the suite itself cannot be run.
+
+    ``seed`` is what the ``chance`` fixture draws from: secret for a hidden suite, always the same for a public one.
+    """
     start = time.perf_counter()
     checks = lab.checks if specs is None else specs
-    plugin = _Plugin(lab, bench, heldout, tier, checks)
+    plugin = _Plugin(lab, bench, heldout, tier, checks, seed)
     folder = lab.folder / suite
     output = io.StringIO()
     with _pytest_alone(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
@@ -112,8 +118,10 @@ def _pytest_alone() -> Iterator[None]:
 class _Plugin:
     """Fixtures, and the outcome of each check."""
 
-    def __init__(self, lab: Lab, bench: Bench, heldout: Any, tier: Tier, specs: tuple[CheckSpec, ...]) -> None:
-        self.lab, self.bench, self._heldout, self._tier = lab, bench, heldout, tier
+    def __init__(
+        self, lab: Lab, bench: Bench, heldout: Any, tier: Tier, specs: tuple[CheckSpec, ...], seed: int = 0
+    ) -> None:
+        self.lab, self.bench, self._heldout, self._tier, self._seed = lab, bench, heldout, tier, seed
         self.specs = {spec.id: spec for spec in specs}
         self.results: dict[str, CheckResult] = {}
         self.flags: list[Flag] = []
@@ -129,6 +137,15 @@ class _Plugin:
         if self._heldout is None:
             raise LabError(f"lab {self.lab.id} has no held-out data", where="lab.toml", fix="set data = …")
         return self._heldout
+
+    @pytest.fixture
+    def chance(self, request: pytest.FixtureRequest) -> np.random.Generator:
+        """Random numbers that a notebook cannot know: from the course secret, the lab, the submission and the check.
+
+        Each check has its own, so that changing one leaves the questions of the others on the tape.
+        """
+        mark: Mark | None = getattr(getattr(request.node, "obj", None), "__grader_check__", None)
+        return np.random.Generator(np.random.PCG64(seed_of(str(self._seed), "chance", mark.id if mark else "")))
 
     @pytest.fixture
     def tier(self) -> Tier:

@@ -26,6 +26,10 @@ from grader import wire
 from grader.driver.channel import Channel, read_frame
 from grader.driver.run import limit_memory, set_seeds
 
+#: ipykernel sends printed text every 0.2 s: a loop that prints long lines makes 400 MB by then (measured), which ended
+#: in a MemoryError instead of an output flood.
+FLUSH_S = 0.05
+
 
 class ForkedProvisioner(KernelProvisionerBase):
     """A kernel that is already there: our own forked child, reaped by `Reaper`."""
@@ -140,6 +144,8 @@ def serve_kernel(connection: str, probe: socket.socket, seed: int) -> None:
     app: Any = IPKernelApp.instance(quiet=True, log_level=50)
     app.initialize(["-f", connection, "--HistoryManager.enabled=False"])
     app.session.pack = pack
+    for stream in (sys.stdout, sys.stderr):  # what is printed between two flushes is held in memory, several times over
+        stream.flush_interval = FLUSH_S  # type: ignore[union-attr]  # ipykernel's OutStream
     sys.modules["__main__"].__dict__.pop("__file__", None)
     attach_probe(probe, app.shell.user_ns)
     app.start()

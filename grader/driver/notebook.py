@@ -43,6 +43,13 @@ class Client(NotebookClient):
     output_bytes = 0
     output_cap = 0
     flooded = False
+    failure: Any = None
+
+    async def _check_raise_for_error(self, cell: Any, cell_index: int, exec_reply: Any) -> None:
+        """Keep the reply's own word on an error: the output that says so may be lost (a flood, a kernel out of memory)."""
+        content = (exec_reply or {}).get("content", {})
+        self.failure = content if content.get("status") == "error" else None
+        await super()._check_raise_for_error(cell, cell_index, exec_reply)
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
         content = msg.get("content", {})
@@ -142,6 +149,7 @@ class _Session:
 
     async def _cell(self, cell: Any, index: int, number: int, left: float) -> tuple[str, str, bool]:
         start = now()
+        self.client.failure = None
         task = asyncio.ensure_future(self.client.async_execute_cell(cell, index, store_history=True))
         how, alive = "ok", True
         deadline = start + max(left, 0.05)
@@ -183,7 +191,7 @@ class _Session:
         return False
 
     def _report_cell(self, cell: Any, number: int, seconds: float, how: str, detail: str) -> None:
-        error = next((o for o in cell.outputs if o.get("output_type") == "error"), None)
+        error = next((o for o in cell.outputs if o.get("output_type") == "error"), self.client.failure)
         if how != "ok" or error is None:
             message = detail if how != "ok" else ""
             self.channel.send(wire.CellDone(number, how == "ok", seconds, how if how != "ok" else "", message))

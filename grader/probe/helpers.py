@@ -376,6 +376,12 @@ def type_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"[:200]
 
 
+def made_of(layer: Any) -> list[str]:
+    """The classes a layer derives from and the layers inside it, as module.qualname: is it a wrapper of a ready one?"""
+    kinds = [*type(layer).__mro__[1:], *(type(inner) for inner in layer._flatten_layers(include_self=False))]
+    return [f"{kind.__module__}.{kind.__qualname__}"[:200] for kind in kinds[:100]]
+
+
 def deliver(path: str, data: bytes) -> str:
     """Write a hidden file into the work folder and return its path, for functions that read files."""
     target = os.path.join(os.getcwd(), os.path.basename(path))
@@ -408,6 +414,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         take,
         device,
         type_name,
+        made_of,
         deliver,
         same,
     )

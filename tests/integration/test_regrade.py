@@ -49,8 +49,10 @@ full = {full}
 CELLS = [
     "def f(x): return 2 * x if len(x.shape) == 2 else x",
     "class Thing:\n    def __init__(self, n): self.n = n\n    def add(self, k):\n        self.n += k\n        return self.n",
-    "import os\nos.mkdir('out')\nfor name in ('plain.txt', 'out/same.txt', 'out__same.txt', '..txt', '-rf.txt'):\n"
-    "    open(name, 'w').write(name)",
+    (
+        "import os\nos.mkdir('out')\nfor name in ('plain.txt', 'out/same.txt', 'out__same.txt', '..txt', '-rf.txt'):\n"
+        "    open(name, 'w').write(name)"
+    ),
 ]
 WEAK = ["def f(x):\n    y = 2 * x\n    y[len(y) // 2:] = 0\n    return y", *CELLS[1:]]
 DEAD = [*CELLS, "import os; os._exit(1)"]
@@ -178,7 +180,7 @@ def test_a_changed_message_reaches_the_card(kept):
     change(kept, "hidden_tests/test_tiny.py", "Multiply by two.", "Try `2 * x`.")
     assert again(kept) == ()
     saved = store.load(kept[1] / "tiny" / "weak")
-    assert saved.verdict.checks[0].hint == "Try `2 * x`."
+    assert {check.id: check.hint for check in saved.verdict.checks}["double"] == "Try `2 * x`."
     assert "Try" in (kept[1] / "tiny" / "weak" / "card.html").read_text("utf-8")
 
 
@@ -234,7 +236,7 @@ def test_a_run_of_a_lab_that_is_not_there_is_left_alone(kept):
 def test_a_damaged_run_is_named(kept):
     """One line, with the file and what to do."""
     (kept[1] / "tiny" / "good" / "staff" / "tape.msgpack").write_bytes(b"\xc1")
-    with pytest.raises(UsageError, match="tape.msgpack"):
+    with pytest.raises(UsageError, match=r"tape\.msgpack"):
         again(kept)
 
 
@@ -263,7 +265,7 @@ def test_the_tape_holds_no_input_and_no_label(kept):
 def test_a_dead_kernel_is_replayed_as_dead(kept):
     """A regrade does not revive it, and does not call it our fault."""
     saved = store.load(kept[1] / "tiny" / "dead")
-    assert [check.outcome for check in saved.verdict.checks] == [Outcome.FAILED] * 2
+    assert {check.outcome for check in saved.verdict.checks} == {Outcome.FAILED}
     change(kept, "lab.toml", "full = 0.9", "full = 0.5")
     again(kept)
     assert store.load(kept[1] / "tiny" / "dead").verdict.needs_attention == ()

@@ -64,8 +64,8 @@ def card(graded, student, lab):
 
 
 def outcomes(verdict):
-    """How each check ended, by id."""
-    return {check.id: check.outcome for check in verdict.checks}
+    """How each check that is worth points ended, by id."""
+    return {check.id: check.outcome for check in verdict.checks if check.points}
 
 
 def test_the_expectations_cover_the_whole_class(graded):

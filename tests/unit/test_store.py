@@ -131,7 +131,7 @@ def test_a_damaged_tape_is_an_error_that_names_the_file(tmp_path):
     """It is read when it is needed."""
     folder = store.save(tmp_path, SUBMISSION, graded(), CARDS)
     (folder / "staff" / "tape.msgpack").write_bytes(b"\xc1")
-    with pytest.raises(UsageError, match="tape.msgpack"):
+    with pytest.raises(UsageError, match=r"tape\.msgpack"):
         store.load(folder).tape()
 
 
