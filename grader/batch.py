@@ -488,7 +488,8 @@ def _replay(saved: store.Saved, lab: Lab, settings: Settings, zygote: Zygote | N
 def _replace(saved: store.Saved, graded: Graded, settings: Settings) -> Change | None:
     """Put the new verdict and cards in the old ones' place. None: nothing to tell."""
     old = saved.verdict
-    kept = {"timings": old.timings, "peak_memory_mb": old.peak_memory_mb, "attempt": old.attempt, "flags": old.flags}
+    flags = tuple(flag for flag in old.flags if not flag.check) + graded.verdict.flags  # the exhibits' and the suite's
+    kept = {"timings": old.timings, "peak_memory_mb": old.peak_memory_mb, "attempt": old.attempt, "flags": flags}
     verdict = msgspec.structs.replace(graded.verdict, **kept)
     if msgspec.structs.replace(verdict, graded_at=old.graded_at, checks=_untimed(verdict)) == msgspec.structs.replace(
         old, checks=_untimed(old)

@@ -268,6 +268,7 @@ class Session:
             if not isinstance(report, wire.Answer) or report.nonce != nonce:
                 raise ChannelError("the run answered another question than the one asked")
         except ChannelError as error:
+            self.lost |= side == "clean"  # its death may be a model too large for it, or ours: a second run tells
             self._dead[side] = str(error)
             return wire.Answer(nonce, "died", None, wire.Fault("Died", str(error)[:300]))
         return report

@@ -17,8 +17,9 @@ import msgspec
 
 from grader import store
 from grader.batch import Event, Plan, grade
+from grader.errors import LabError
 from grader.labs import Lab
-from grader.labs.starter import Mutant, mutate, read_mutants, read_reference, reference_path, starter
+from grader.labs.starter import mutate, read_mutants, read_reference, reference_path, starter
 from grader.records import Record, Tier, Verdict
 from grader.settings import Settings
 from grader.submissions import Cell, Submission
@@ -68,10 +69,14 @@ def verify(
     jobs: int = 0,
     tier: Tier | None = None,
     out: Path | None = None,
+    mutants: bool = True,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> Matrix:
-    """Grade the reference, the starter and every mutant of a lab. Raises LabError when one cannot be made."""
-    bands = _bands(lab)
+    """Grade the reference, the starter and (unless ``mutants`` is False) every mutant of a lab.
+
+    Raises LabError when one cannot be made.
+    """
+    bands = _bands(lab, mutants=mutants)
     submissions = tuple(_submission(lab, name, notebook) for name, notebook, *_ in bands)
     with tempfile.TemporaryDirectory(prefix="grader-verify-") as folder:
         target = out or Path(folder)
@@ -82,8 +87,7 @@ def verify(
             result = store.result_path(target, submission)
             verdict = msgspec.json.decode(result.read_bytes(), type=Verdict)
             rows.append(_row(lab, verdict, name, low, high, flags))
-    mutants = rows[2:]
-    caught = [any(row.cells[i] < check.points for row in mutants) for i, check in enumerate(lab.checks)]
+    caught = [any(row.cells[i] < check.points for row in rows[2:]) for i, check in enumerate(lab.checks)]
     return Matrix(
         lab=lab.id,
         tier=summary.rows[0].tier,
@@ -95,21 +99,20 @@ def verify(
     )
 
 
-def _bands(lab: Lab) -> list[tuple[str, dict[str, Any], float, float, tuple[str, ...]]]:
+def _bands(lab: Lab, *, mutants: bool) -> list[tuple[str, dict[str, Any], float, float, tuple[str, ...]]]:
     path = reference_path(lab.folder.parent, lab.id)
     reference = read_reference(path)
     bands: list[tuple[str, dict[str, Any], float, float, tuple[str, ...]]] = [
         ("reference", reference, lab.points, lab.points, ()),
         ("starter", starter(reference), lab.starter_score, lab.starter_score, ()),
     ]
-    for mutant in read_mutants(lab.folder):
+    for mutant in read_mutants(lab.folder) if mutants else ():
         where = str(lab.folder / "mutants" / f"{mutant.name}.toml")
-        bands.append((mutant.name, mutate(reference, mutant, where), *_band(mutant)))
+        if mutant.high >= lab.points and not mutant.flags:
+            what = f"high = {mutant.high:g} lets the mutant score like the reference"
+            raise LabError(what, where=where, fix="a mistake must cost points, or be flagged: name its `flags`")
+        bands.append((mutant.name, mutate(reference, mutant, where), mutant.low, mutant.high, mutant.flags))
     return bands
-
-
-def _band(mutant: Mutant) -> tuple[float, float, tuple[str, ...]]:
-    return mutant.low, mutant.high, mutant.flags
 
 
 def _row(lab: Lab, verdict: Verdict, name: str, low: float, high: float, flags: tuple[str, ...]) -> MatrixRow:

@@ -179,17 +179,24 @@ def assert_error(predictions: Any, targets: npt.NDArray[Any], threshold: Thresho
 
 
 def assert_close(
-    answer: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-5, what: str = "the answer", hint: str = ""
+    answer: Any,
+    expected: Any,
+    *,
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+    what: str = "the answer",
+    wanted: str = "the right values on hidden inputs",
+    hint: str = "",
 ) -> None:
     """The answer equals ``expected`` (exact shape, within the tolerances). The expected values are never shown."""
-    wanted = np.asarray(expected, dtype=np.float64)
-    values = as_array(answer, wanted.shape, what)
-    off = ~np.isclose(values, wanted, rtol=rtol, atol=atol)
+    right = np.asarray(expected, dtype=np.float64)
+    values = as_array(answer, right.shape, what)
+    off = ~np.isclose(values, right, rtol=rtol, atol=atol)
     if off.any():
-        worst = float(np.abs(values - wanted).max())
+        worst = float(np.abs(values - right).max())
         fail(
-            f"{int(off.sum())} of {wanted.size} numbers in {what} are wrong",
-            expected="the right values on hidden inputs",
+            f"{int(off.sum())} of {right.size} numbers in {what} are wrong",
+            expected=wanted,
             hint=hint,
             staff=f"largest difference {worst:.3g} (rtol {rtol:g}, atol {atol:g})",
         )

@@ -152,13 +152,22 @@ class Remote:
         return self.bench.ask(self.side, expr, self.evidence, kind=kind, want=want, deadline_s=deadline_s)
 
     def keep(self, *args: Any, **kwargs: Any) -> Remote:
-        """Call, and keep the result in the sandbox even where it could cross."""
+        """Call, and keep the result in the sandbox even where it could cross.
+
+        Called again with the same arguments it is the same question, and the same object: see `new`.
+        """
         result: Remote = self.bench.ask(self.side, self._call(args, kwargs), self.evidence, want="handle")
         return result
 
-    def value(self) -> Any:
-        """The object itself as plain data."""
-        return self.bench.ask(self.side, self.expr, self.evidence)
+    def new(self, *args: Any, **kwargs: Any) -> Remote:
+        """Call a class or a builder: another object every time, kept in the sandbox."""
+        expr = self._call(args, kwargs)
+        result: Remote = self.bench.ask(self.side, expr, self.evidence, want="handle", kind="stochastic")
+        return result
+
+    def value(self, kind: wire.Kind = "pure") -> Any:
+        """The object itself as plain data. "stochastic": as it is now, where asking something else may change it."""
+        return self.bench.ask(self.side, self.expr, self.evidence, kind=kind)
 
     def take(self, count: int) -> Any:
         """The first items of an iterable, such as a data set's batches."""
@@ -412,6 +421,13 @@ class Student:
         if not isinstance(path, str):
             raise CheckFailed("a file could not be put into the work folder")
         return path
+
+    def frame(self, columns: Mapping[str, np.ndarray[Any, Any]]) -> Remote:
+        """A pandas DataFrame of these columns, as an argument of a question; nothing is asked yet.
+
+        Each question gets its own, so that a function that changes its argument spoils no other.
+        """
+        return Remote(self._bench, self._bench.helper_expr("frame", dict(columns)), Evidence.OBSERVED)
 
     def helper(self, name: str, *args: Any) -> Any:
         """One of the probe's helpers in the live kernel (observed): type_name, take, device and so on."""

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     help="Where the kept runs are.  [default: report_cards/]",
 )
 @click.option("--lab", metavar="ID", help="Only this lab.")
+@click.option("--no-rerun", is_flag=True, help="Run nothing: list the runs whose tape cannot answer.")
 @json_option
 @common
 @click.pass_obj
-def regrade(app: App, out: Path, lab: str | None) -> int:
+def regrade(app: App, out: Path, lab: str | None, no_rerun: bool) -> int:
     """Judge the kept runs again from their tapes: after a change of thresholds, points, messages or checks.
 
-    No notebook is run. A run whose tape cannot answer a new question keeps its old score and has to be graded
-    again: exit code 4 says that there are such runs.
+    No notebook is run for that. A run whose tape cannot answer a new question is run again, unless --no-rerun: then
+    it keeps its old score, and exit code 4 says that there are such runs.
     """
     with quiet_stdout(active=app.json):
         from grader.batch import regrade as regrade_batch
@@ -46,18 +47,18 @@ def regrade(app: App, out: Path, lab: str | None) -> int:
         wrong = {name: error for name, error in wrong.items() if lab or any(out.glob(f"{name}/*/staff"))}
         code = lab_exit(wrong)
         with interruptible(lambda: f"the runs regraded so far stay in {out}"), watch() as show:
-            changes = regrade_batch(out, labs, settings, lab, show)
-        if any(change.rerun for change in changes):
+            changes = regrade_batch(out, labs, settings, lab, show, rerun=not no_rerun)
+        if no_rerun and any(change.rerun for change in changes):
             code = max(code, EXIT_OURS)
     if app.json:
         content = {"out": str(out), "changes": [_content(change) for change in changes]}
         return write("regrade", code, content | {"lab_errors": [str(error) for error in wrong.values()]})
-    _tell(changes)
+    _tell(changes, no_rerun=no_rerun)
     return code
 
 
-def _tell(changes: tuple[Change, ...]) -> None:
-    moved = [change for change in changes if not change.rerun]
+def _tell(changes: tuple[Change, ...], *, no_rerun: bool) -> None:
+    moved = [change for change in changes if change.checks or change.before != change.after]
     if moved:
         rows = table("", ["lab", "student", "before", "after", "checks"], right=["before", "after"])
         for change in moved:
@@ -69,7 +70,8 @@ def _tell(changes: tuple[Change, ...]) -> None:
     say(f"{several(len(moved), 'run', 'runs')} changed" if moved else "nothing changed")
     again = [f"{safe(change.lab, 40)}/{safe(change.student, 60)}" for change in changes if change.rerun]
     if again:
-        say(f"{several(len(again), 'run', 'runs')} cannot be judged from the tape; `grader grade` runs them again:")
+        done = "`grader regrade` without --no-rerun runs them again" if no_rerun else "run again"
+        say(f"{several(len(again), 'run', 'runs')} could not be judged from the tape; {done}:")
         for name in again:
             say(f"  {name}")
 

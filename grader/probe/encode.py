@@ -36,7 +36,7 @@ def _lower(thing: Any, depth: int) -> Any:
         return str(thing.name)
     if module.startswith("tensorflow") and kind.__name__ == "TensorShape":
         return list(thing.as_list())
-    if module.startswith("pandas.") and kind.__name__ in ("Series", "DataFrame"):
+    if module.split(".")[0] == "pandas" and kind.__name__ in ("Series", "DataFrame"):
         return _frame(thing)
     return thing
 

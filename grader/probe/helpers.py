@@ -390,6 +390,13 @@ def deliver(path: str, data: bytes) -> str:
     return target
 
 
+def frame(columns: dict[str, Any]) -> Any:
+    """A pandas DataFrame with these columns, in this order."""
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
 def same(thing: Any, other: Any) -> bool:
     """Whether two handles are one object."""
     return thing is other
@@ -416,6 +423,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         type_name,
         made_of,
         deliver,
+        frame,
         same,
     )
 }

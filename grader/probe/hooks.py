@@ -217,10 +217,27 @@ def _describe_data(args: Any, kwargs: Any) -> dict[str, Any]:
         "x": _describe_array(x),
         "y": _describe_array(y),
         "validated": kwargs.get("validation_data") is not None or bool(kwargs.get("validation_split")),
-        "callbacks": [type(c).__name__[:60] for c in kwargs.get("callbacks") or [] if c is not None][:20]
-        if isinstance(kwargs.get("callbacks"), list | tuple)
-        else [],
+        "asked": _count(args[3] if len(args) > 3 else kwargs.get("epochs", 1)),
+        "callbacks": [type(c).__name__[:60] for c in _callbacks(kwargs)],
+        # Only EarlyStopping has both; what it watches tells whether the validation error ended the training.
+        "stopping": [
+            str(c.monitor)[:60] for c in _callbacks(kwargs) if hasattr(c, "monitor") and hasattr(c, "stopped_epoch")
+        ],
     }
+
+
+def _callbacks(kwargs: Any) -> list[Any]:
+    """The callbacks given to `fit`; a single one comes without a list too."""
+    given = kwargs.get("callbacks")
+    several = given if isinstance(given, list | tuple) else [given]
+    return [callback for callback in several if callback is not None][:20]
+
+
+def _count(number: Any) -> int | None:
+    try:
+        return int(number)
+    except (TypeError, ValueError):
+        return None
 
 
 def _describe_array(thing: Any) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _check(check: CheckResult, verdict: Verdict, said: Words) -> CheckView:
         enough=check.evidence is None or check.evidence.rank >= check.required.rank,
         share=min(1.0, max(0.0, check.score / check.points)) if check.points > 0 else 0.0,
         blocker=blocker or check.blocked_by,
-        counts=check.outcome is not Outcome.SKIPPED or bool(check.blocked_by),
+        counts=check.points > 0 and (check.outcome is not Outcome.SKIPPED or bool(check.blocked_by)),
     )
 
 

@@ -59,8 +59,9 @@ def _why(verdict: Verdict, words: Words) -> str:
         )
     if verdict.ending is not Ending.OK:
         return wording.ending(verdict.ending, words).meaning
-    passed = sum(check.outcome is Outcome.PASSED for check in verdict.checks)
-    total = sum(check.outcome is not Outcome.SKIPPED or bool(check.blocked_by) for check in verdict.checks)
+    counted = [check for check in verdict.checks if check.points > 0]
+    passed = sum(check.outcome is Outcome.PASSED for check in counted)
+    total = sum(check.outcome is not Outcome.SKIPPED or bool(check.blocked_by) for check in counted)
     if total == 0:
         return _("no check could be assessed here.")
     if passed == total:

@@ -266,7 +266,7 @@ def test_the_members_that_the_guide_names_exist():
         for name in names:
             assert hasattr(kind, name)
             assert re.search(rf"\b{name}\b", shown)
-    for helper in ("deliver", "same", "type_name", "device", "training_summary", "predict", "describe", "weights"):
+    for helper in ("same", "type_name", "device", "training_summary", "predict", "describe", "weights"):
         assert helper in HELPERS
         assert re.search(rf'[`"]{helper}[`"]', shown)
 
