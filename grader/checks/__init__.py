@@ -11,9 +11,10 @@ A suite is ordinary pytest: one test function is one check. Its docstring is wha
         assert_accuracy(probabilities, heldout.labels, threshold("accuracy"))
 
 Fixtures: ``student`` (see student.Student), ``heldout`` (see heldout.Heldout), ``threshold`` (name -> Threshold of the
-data tier in use), ``tier``, ``chance`` (a NumPy Generator that the notebook cannot foresee). A check ends by returning (full points, unless it called `award`), by a failed assertion
-(the message goes to the student, so never put a label or a threshold into it), or by `not_assessable`. Anything else
-that is raised is the author's mistake: ERRORED, and never the student's loss in silence. See docs/authoring.md.
+data tier in use), ``tier``, ``chance`` (a NumPy Generator that the notebook cannot foresee). A check ends by returning
+(full points, unless it called `award`), by a failed assertion (the message goes to the student, so never put a label or a
+threshold into it), or by `not_assessable`. Anything else that is raised is the author's mistake: ERRORED, and never the
+student's loss in silence. See docs/authoring.md.
 """
 
 from grader.checks.asserts import (

@@ -30,6 +30,7 @@ from grader.cli.jsonout import write_failure
 from grader.cli.labs import labs
 from grader.cli.regrade import regrade
 from grader.cli.show import complain, one_line
+from grader.cli.starter import starter
 from grader.cli.verify import verify
 from grader.errors import EXIT_OURS, EXIT_USAGE, GraderError
 
@@ -49,7 +50,7 @@ def cli() -> None:
     """
 
 
-for _command in (grade, check, labs, doctor, data, regrade, verify):
+for _command in (grade, check, labs, doctor, data, regrade, verify, starter):
     cli.add_command(_command)
 
 

@@ -20,7 +20,7 @@ from grader.cli.show import duration, safe
 from grader.errors import suggest
 
 ROOT = Path(grader.__file__).parent.parent
-COMMANDS = ("grade", "check", "labs", "doctor", "data", "regrade", "verify")
+COMMANDS = ("grade", "check", "labs", "doctor", "data", "regrade", "verify", "starter")
 HEAVY = ("numpy", "tensorflow", "keras", "rich", "jinja2", "pandas", "msgspec", "nbformat")
 
 LAB = """\
@@ -263,6 +263,20 @@ def test_the_folder_of_the_labs_is_a_setting(course, tmp_path_factory):
 
 
 # ---------------------------------------------------------------- json
+
+
+def test_a_starter_has_no_solution_and_is_not_written_over(tmp_path):
+    """The exercise is the reference without its solutions; a file that is there is only replaced with --force."""
+    environ = {"GRADER_LABS": str(ROOT / "labs")}
+    done = run("starter", "iris", cwd=tmp_path, **environ)
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "iris.ipynb").read_text(encoding="utf-8")
+    assert "Write your solution here" in written
+    assert "SOLUTION" not in written and "apply_gradients" not in written
+    again = run("starter", "iris", cwd=tmp_path, **environ)
+    assert again.returncode == 2
+    assert "--force" in error_lines(again)[0]
+    assert run("starter", "iris", "--force", cwd=tmp_path, **environ).returncode == 0
 
 
 def test_json_is_one_object_even_when_the_command_fails(course):

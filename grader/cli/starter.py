@@ -1,0 +1,39 @@
+"""``grader starter``: the exercise that students get, made from the reference solution."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from grader.cli.app import App, choose_labs, common, read_labs
+from grader.cli.show import say
+from grader.errors import UsageError
+
+
+@click.command(short_help="Write a lab's starter notebook.")
+@click.argument("lab", metavar="LAB")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[default: LAB.ipynb]")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@common
+@click.pass_obj
+def starter(app: App, lab: str, out: Path | None, force: bool) -> int:
+    """Write the starter notebook of LAB: the reference without its solutions, hidden tests and outputs."""
+    from grader.labs.starter import read_reference, reference_path
+    from grader.labs.starter import starter as make
+
+    settings = app.settings()
+    found, wrong = choose_labs(*read_labs(settings), (lab,))
+    if lab in wrong:
+        raise wrong[lab]
+    notebook = make(read_reference(reference_path(found[lab].folder.parent, lab)))
+    target = out or Path(f"{lab}.ipynb")
+    if target.exists() and not force:
+        raise UsageError("exists already", where=str(target), fix="choose another --out, or write over it with --force")
+    try:
+        target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot be written: {error.strerror}", where=str(target), fix="choose another --out") from None
+    say(f"Starter:  {target}")
+    return 0
