@@ -164,7 +164,7 @@ def _job(zygote: Zygote, setting: Setting, submission: Submission, seed: int) ->
         models=tuple(name for name in names if name.kind == "model"),
         probes=tuple(name for name in names if name.kind != "model"),
         dataset=dataset,
-        overlays=dict(overlays_for(lab.data, interpreter(zygote.python).site, inside, setting.mounted)),
+        overlays=dict(overlays_for(lab.data, interpreter(zygote.python).inside_site, inside, setting.mounted)),
     )
 
 

@@ -62,6 +62,18 @@ class Bench:
         except wire.WireError as error:
             raise CheckFailed(f"the answer is not plain data: {error}") from None
 
+    def raised(self, side: Side, expr: wire.Expr, evidence: Evidence) -> str:
+        """The class name of the exception that this question raises; "" when it is answered, whatever the answer is."""
+        answer = self.session.ask(side, expr, self.draws)
+        current().rest_on(evidence)
+        match answer.status:
+            case "ok" | "refused":
+                return ""
+            case "error":
+                return (answer.fault.kind if answer.fault else "")[:200] or "Exception"
+            case _:
+                raise self._failure(answer, expr)
+
     def _failure(self, answer: wire.Answer, expr: wire.Expr) -> CheckFailed:
         fault = answer.fault or wire.Fault("", "")
         kind, message = fault.kind[:200], fault.message[:1000]
@@ -150,6 +162,13 @@ class Remote:
         """Call with a declared kind: "stochastic" may differ each time, "mutating" changes what comes later."""
         expr = self._call(args, kwargs)
         return self.bench.ask(self.side, expr, self.evidence, kind=kind, want=want, deadline_s=deadline_s)
+
+    def raises(self, *args: Any, **kwargs: Any) -> str:
+        """Call where an exception is the right answer: its class name, such as "ValueError", or "" where none is raised.
+
+        What is missing, answers too late or cannot be asked at all still fails the check.
+        """
+        return self.bench.raised(self.side, self._call(args, kwargs), self.evidence)
 
     def keep(self, *args: Any, **kwargs: Any) -> Remote:
         """Call, and keep the result in the sandbox even where it could cross.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from grader.cli.app import App, choose_labs, common, read_labs
+from grader.cli.app import App, choose_labs, common, json_option, read_labs
+from grader.cli.jsonout import write
 from grader.cli.show import say
 from grader.errors import UsageError
 
@@ -16,6 +17,7 @@ from grader.errors import UsageError
 @click.argument("lab", metavar="LAB")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[default: LAB.ipynb]")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
+@json_option
 @common
 @click.pass_obj
 def starter(app: App, lab: str, out: Path | None, force: bool) -> int:
@@ -34,6 +36,10 @@ def starter(app: App, lab: str, out: Path | None, force: bool) -> int:
     try:
         target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", where=str(target), fix="choose another --out") from None
+        raise UsageError(
+            f"cannot be written: {error.strerror}", where=str(target), fix="choose another --out"
+        ) from None
+    if app.json:
+        return write("starter", 0, {"lab": lab, "starter": str(target)})
     say(f"Starter:  {target}")
     return 0

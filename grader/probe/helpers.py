@@ -98,12 +98,22 @@ def describe(model: Any) -> dict[str, Any]:
     return {
         "type": type(model).__name__[:100],
         "layers": rows,
+        "kinds": _kinds(model),
         "parameters": int(model.count_params()) if model.built else 0,
         "trainable": int(sum(int(np.prod(v.shape)) for v in model.trainable_variables)),
         "input_shape": _plain_shape(getattr(model, "input_shape", None)) if model.built else None,
         "output_shape": _plain_shape(getattr(model, "output_shape", None)) if model.built else None,
         "compiled": compiled(model),
     }
+
+
+def _kinds(model: Any, depth: int = 0) -> list[str]:
+    """The class names of all layers in order, those of a model that is itself a layer in its place."""
+    found: list[str] = []
+    for layer in list(model.layers)[:500]:
+        inner = isinstance(getattr(layer, "layers", None), list) and depth < 8
+        found += _kinds(layer, depth + 1) if inner else [type(layer).__name__[:100]]
+    return found[:500]
 
 
 def _shapes(layer: Any) -> list[Any]:

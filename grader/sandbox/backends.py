@@ -20,6 +20,9 @@ from grader.errors import SandboxError
 HOME = "/home/student"
 DATASETS = "/datasets"
 ISLAND = "/island"
+#: Where a virtual environment is seen inside: its own path would tell where the grader lives, and may lie below /tmp,
+#: which every run has anew and empty. A virtual environment finds itself from where its python is, so it may move.
+VENV = "/opt/venv"
 #: First of the unprivileged users a root grader gives its zygotes: systemd's range for dynamic users, which no
 #: distribution hands out to people (systemd.io, UIDS-GIDS: 61184 to 65519).
 FIRST_UID = 61184
@@ -30,11 +33,16 @@ ISLAND_FILES = ("wire.py", "confine.py", "probe", "driver")
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that can import TensorFlow: where it is and what it needs to see."""
+    """A Python that can import TensorFlow: where it is, and where a sandbox shows it.
+
+    ``mounts`` maps paths inside to paths outside. ``site`` is its site-packages outside, ``inside_site`` inside.
+    """
 
     executable: str
-    prefixes: tuple[str, ...]
+    inside: str
+    mounts: Mapping[str, str]
     site: str
+    inside_site: str
 
 
 @functools.cache
@@ -50,9 +58,17 @@ def interpreter(executable: str) -> Interpreter:
         raise SandboxError(
             f"the kernel's Python does not run: {error}", where=executable, fix="set [kernel] python in course.toml"
         ) from None
-    found = json.loads(done.stdout)
-    prefixes = sorted({os.path.realpath(p) for p in found[1:3]} | set(found[1:3]))
-    return Interpreter(executable, tuple(prefixes), found[3])
+    seen, prefix, base, site, _ = json.loads(done.stdout)
+    mounts = {path: path for path in (base, os.path.realpath(base))}
+    if prefix == base:
+        return Interpreter(executable, seen, mounts, site, os.path.realpath(site))
+    mounts[VENV] = os.path.realpath(prefix)
+    return Interpreter(executable, _moved(seen, prefix), mounts, site, _moved(site, prefix))
+
+
+def _moved(path: str, prefix: str) -> str:
+    """A path below a virtual environment as seen inside."""
+    return VENV + path.removeprefix(prefix)
 
 
 @dataclass(frozen=True)
@@ -121,21 +137,21 @@ class Namespaces:
 
     def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
         kernel = interpreter(python)
-        if any(f"{prefix}/".startswith(("/tmp/", "/dev/")) for prefix in kernel.prefixes):
+        if any(f"{path}/".startswith(("/tmp/", "/dev/")) for path in kernel.mounts):
             raise SandboxError(
-                "the kernel's Python lies below /tmp, which every run has anew and empty",
+                "the Python that the kernel's environment was made from lies below /tmp, which every run has anew and empty",
                 where=python,
-                fix="make the environment in another folder",
+                fix="install it in another folder",
             )
         base = tempfile.mkdtemp(prefix="grader-", dir=_open_folder())
         os.chmod(base, 0o755)  # noqa: S103 - empty mount points, and the unprivileged user must reach them
         for name in ("stage", "root", "etc", "empty"):
             os.mkdir(f"{base}/{name}", 0o755)
         Path(f"{base}/empty/file").touch()
-        read_only = {**_system_folders(), **{prefix: prefix for prefix in kernel.prefixes}, **_etc(f"{base}/etc")}
+        read_only = {**_system_folders(), **kernel.mounts, **_etc(f"{base}/etc")}
         read_only[f"{ISLAND}/grader/__init__.py"] = str(PACKAGE / "_inside.py")
         read_only |= {f"{ISLAND}/grader/{name}": str(PACKAGE / name) for name in ISLAND_FILES}
-        read_only |= _masks(kernel.site, f"{base}/empty")
+        read_only |= _masks(kernel, f"{base}/empty")
         if data is not None:
             read_only[DATASETS] = str(data)
         if options.get("matplotlib_cache"):
@@ -144,7 +160,7 @@ class Namespaces:
         plan = {
             "read_only": _without_nested(read_only),
             "links": _system_links(),
-            "argv": _zygote_argv(python, control, options),
+            "argv": _zygote_argv(kernel.inside, control, options),
             "environ": _environ(ISLAND, HOME),
             "uid": FIRST_UID + slot if os.getuid() == 0 else None,
             "bwrap": self.bwrap,
@@ -281,12 +297,15 @@ COPIES_IN_SITE = (
 COPIES_IN_SYSTEM = ("/usr/share/dataset-fashion-mnist",)
 
 
-def _masks(site: str, empty: str) -> dict[str, str]:
+def _masks(kernel: Interpreter, empty: str) -> dict[str, str]:
     """Something empty over every copy that is there."""
-    found = [
-        path for path in (*(f"{site}/{name}" for name in COPIES_IN_SITE), *COPIES_IN_SYSTEM) if os.path.exists(path)
-    ]
-    return {os.path.realpath(path): empty if os.path.isdir(path) else f"{empty}/file" for path in found}
+    copies = {f"{kernel.inside_site}/{name}": f"{kernel.site}/{name}" for name in COPIES_IN_SITE}
+    copies |= {name: name for name in COPIES_IN_SYSTEM}
+    return {
+        inside: empty if os.path.isdir(outside) else f"{empty}/file"
+        for inside, outside in copies.items()
+        if os.path.exists(outside)
+    }
 
 
 def _system_links() -> dict[str, str]:

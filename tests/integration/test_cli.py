@@ -272,7 +272,8 @@ def test_a_starter_has_no_solution_and_is_not_written_over(tmp_path):
     assert done.returncode == 0, done.stderr
     written = (tmp_path / "iris.ipynb").read_text(encoding="utf-8")
     assert "Write your solution here" in written
-    assert "SOLUTION" not in written and "apply_gradients" not in written
+    assert "SOLUTION" not in written
+    assert "apply_gradients" not in written
     again = run("starter", "iris", cwd=tmp_path, **environ)
     assert again.returncode == 2
     assert "--force" in error_lines(again)[0]

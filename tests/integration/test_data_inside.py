@@ -56,7 +56,7 @@ def inside(warm, mounts):
             seed=1,
             limits=Limits(wall_s=60, memory_mb=2048, disk_mb=64, threads=1),
             dataset=name,
-            overlays=dict(overlays_for(dataset, interpreter(warm.python).site, folders, mounts.get(dataset))),
+            overlays=dict(overlays_for(dataset, interpreter(warm.python).inside_site, folders, mounts.get(dataset))),
         )
         with run_notebook(warm, job) as done:
             assert done.facts.ending is Ending.OK, done.facts.cell_errors
@@ -205,10 +205,9 @@ def test_a_run_sees_the_data_of_its_own_lab_only(inside, mounts):
 
 def test_packages_that_bring_the_data_along_do_not_show_it(inside):
     """vega_datasets has all cars and flowers, scipy's tests have iris, a grader installed from a wheel has the lite data."""
-    site = interpreter(sys.executable).site
-    names = [f"{site}/{name}" for name in backends.COPIES_IN_SITE]
-    there = [name for name in names if Path(name).exists()]
-    assert f"{site}/vega_datasets/_data/cars.json" in there
+    kernel = interpreter(sys.executable)
+    assert Path(kernel.site, "vega_datasets/_data/cars.json").exists()
+    names = [f"{kernel.inside_site}/{name}" for name in backends.COPIES_IN_SITE]
     source = f"""
     import os
     def size(path):
@@ -245,10 +244,11 @@ def test_a_wheel_installed_grader_and_debians_fashion_mnist_are_masked(tmp_path,
     (tmp_path / "vega_datasets" / "_data" / "cars.json").write_text(json.dumps([1]))
     (tmp_path / "fashion").mkdir()
     monkeypatch.setattr(backends, "COPIES_IN_SYSTEM", (str(tmp_path / "fashion"),))
-    masks = backends._masks(str(tmp_path), "/empty")
+    kernel = backends.Interpreter("python", "python", {}, str(tmp_path), "/opt/venv/site")
+    masks = backends._masks(kernel, "/empty")
     assert masks == {
-        str(tmp_path / "grader" / "lite"): "/empty",
-        str(tmp_path / "vega_datasets" / "_data" / "cars.json"): "/empty/file",
+        "/opt/venv/site/grader/lite": "/empty",
+        "/opt/venv/site/vega_datasets/_data/cars.json": "/empty/file",
         str(tmp_path / "fashion"): "/empty",
     }
 

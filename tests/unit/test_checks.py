@@ -331,6 +331,34 @@ def test_student_code_that_cannot_answer_fails_the_check(judged, namespace, foun
     assert found in result.found or "something else" in result.found
 
 
+def picky(x):
+    if x < 0:
+        raise ValueError("negative")
+    return x or object()
+
+
+def test_an_exception_can_be_the_right_answer(judged):
+    """`raises` gives the name of the class, and nothing where an answer came, of whatever kind."""
+    body = "require([student.f.raises(x) for x in (-1, 1, 0, 'a')] == ['ValueError', '', '', 'TypeError'], 'other')"
+    result = one(judged, body, namespace={"f": picky})
+    assert (result.outcome, result.evidence, result.found) == (Outcome.PASSED, Evidence.VERIFIED, "")
+
+
+def test_a_missing_function_raises_nothing_and_fails_the_check(judged):
+    """What is not there is no function that refuses its arguments."""
+    result = one(judged, "student.f.raises(-1)", namespace={})
+    assert (result.outcome, result.score) == (Outcome.FAILED, 0.0)
+    assert "the notebook defines no 'f'" in result.found
+
+
+def test_a_kernel_that_is_gone_has_raised_nothing(judged):
+    """A death is not the exception that was asked for."""
+    gone = Session(None, None, Tape(), seed=1, deadline_s=1)
+    result = one(judged, "student.f.raises(-1)", facts=RunFacts(ending=Ending.TIMEOUT), session=gone)
+    assert result.outcome is Outcome.FAILED
+    assert "kernel was gone" in result.found
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -1,0 +1,242 @@
+"""The auto_mpg lab: its notebook, handouts, points and mutants fit together, and its suite measures what it says."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from grader.datasets import resolve
+from grader.heldout import draw
+from grader.labs import load_lab
+from grader.labs.starter import mutate, read_mutants, read_reference, source, starter
+from grader.records import Evidence, Tier
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "labs" / "auto_mpg"
+REFERENCE = ROOT / "reference_solutions" / "auto_mpg.ipynb"
+MUTANTS = read_mutants(FOLDER)
+CONTRACT = ("model", "build_model", "normalize", "history")
+HANDOUTS = ("handout.md", "handout.zh.md")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """The lab as the grader loads it."""
+    return load_lab(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """The reference notebook."""
+    return read_reference(REFERENCE)
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """The hidden suite as a module, for its own functions."""
+    path = FOLDER / "hidden_tests" / "test_auto_mpg.py"
+    spec = importlib.util.spec_from_file_location("hidden_suite_of_auto_mpg", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def heldout():
+    """The draw of one submission, from the data that comes with the package."""
+    return draw("auto_mpg", resolve("auto_mpg", None, Tier.LITE), "a secret of these tests", "0" * 64)
+
+
+def code(notebook):
+    """The sources of a notebook's code cells."""
+    return [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_points_add_up_to_100(lab):
+    """The hidden checks are worth 100 points, as the spec says."""
+    assert sum(check.points for check in lab.checks) == lab.points == 100
+
+
+def test_the_contract_is_what_the_handouts_are_checked_for(lab):
+    """The spec contracts exactly the names this file knows."""
+    assert tuple(lab.contract) == CONTRACT
+
+
+def test_points_for_skill_rest_on_verified_evidence(lab):
+    """What only a right model or a right function earns is never merely observed."""
+    evidence = {check.id: check.evidence for check in lab.checks}
+    assert {evidence[name] for name in ("error", "normalization", "columns")} == {Evidence.VERIFIED}
+
+
+def test_both_tiers_share_one_threshold(lab):
+    """The table is so small that the lite copy is the whole of it: the threshold is the same."""
+    assert lab.threshold(Tier.FULL, "error") == lab.threshold(Tier.LITE, "error")
+
+
+def test_only_what_beats_a_linear_model_earns_points_for_its_error(lab):
+    """Thresholds are shares of the linear model's error: the floor lies below 1, and full marks below the floor."""
+    threshold = lab.threshold(Tier.LITE, "error")
+    assert threshold.full < threshold.floor < 1
+
+
+def test_the_linear_model_is_the_least_squares_one(suite, heldout):
+    """The yardstick makes the error that is known for a linear model on these data: about 2.5 MPG."""
+    rows = suite.complete(heldout)
+    known = ~np.isnan(heldout.inputs.array()[:, 2])
+    assert 1.8 < suite.linear_error(heldout, rows, heldout.labels[known]) < 3.4
+
+
+def test_answering_the_mean_is_far_worse_than_the_linear_model(suite, heldout):
+    """A constant prediction lies beyond the floor, whatever the draw."""
+    known = ~np.isnan(heldout.inputs.array()[:, 2])
+    constant = np.abs(heldout.labels[known] - np.median(heldout.labels)).mean()
+    assert constant > 1.5 * suite.linear_error(heldout, suite.complete(heldout), heldout.labels[known])
+
+
+def test_the_yardstick_never_saw_the_withheld_cars(suite, heldout):
+    """No withheld car is among the cars that the linear model and the notebook are fitted to."""
+    mounted = {row.tobytes() for row in suite.mounted_cars(heldout).inputs}
+    assert not mounted & {row.tobytes() for row in heldout.plain.array()}
+
+
+def test_a_data_frame_that_crossed_is_read_as_its_columns(suite):
+    """What pandas gives arrives as a mapping of columns and becomes one table, booleans as 0 and 1."""
+    made = suite.table({"a": np.array([1.0, 2.0]), "b": np.array([True, False])})
+    assert made.tolist() == [[1.0, 1.0], [2.0, 0.0]]
+
+
+def test_a_table_of_texts_fails_the_check_and_not_the_suite(suite):
+    """Columns of text are the student's mistake, told as such."""
+    with pytest.raises(AssertionError, match="not a number"):
+        suite.table({"Horsepower": ["130.0", "?"]})
+
+
+@pytest.mark.parametrize("scale", ["z-scores", "0 to 1"])
+def test_every_usual_scaling_counts_as_one_size(suite, heldout, scale):
+    """Standardised columns and columns of 0 to 1 are both normalised."""
+    rows = suite.complete(heldout)
+    made = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    if scale == "0 to 1":
+        made = (rows - rows.min(axis=0)) / np.ptp(rows, axis=0)
+    assert suite.same_size(made)
+
+
+def test_raw_columns_do_not_count_as_one_size(suite, heldout):
+    """Weights in the thousands beside one-digit codes are not normalised, and dividing all by 5,000 does not help."""
+    assert not suite.same_size(suite.complete(heldout))
+    assert not suite.same_size(suite.complete(heldout) / 5000)
+
+
+def test_the_reference_is_a_valid_notebook_for_this_lab():
+    """The reference is valid nbformat and says which lab it is for."""
+    notebook = nbformat.read(REFERENCE, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata["grader"]["lab"] == "auto_mpg"
+
+
+def test_the_reference_has_no_outputs():
+    """Nobody's outputs or execution counts are shipped with the reference."""
+    for cell in json.loads(REFERENCE.read_text("utf-8"))["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_the_starter_holds_nothing_of_the_solution(reference):
+    """What students start from reads the table and leaves columns, model and training to them."""
+    left = "\n".join(code(starter(reference)))
+    assert "auto-mpg.data" in left
+    assert all(word not in left for word in ("Sequential", "def ", "fillna", ".mean(", "EarlyStopping", "history"))
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_the_starter_tells_every_contracted_name(reference, name):
+    """A student who reads only the notebook learns every name of the contract."""
+    prose = "\n".join(source(cell) for cell in reference["cells"] if cell["cell_type"] == "markdown")
+    assert f"`{name}`" in prose or f"`{name}(" in prose
+
+
+@pytest.mark.parametrize("handout", HANDOUTS)
+@pytest.mark.parametrize("name", CONTRACT)
+def test_each_handout_names_the_whole_contract(handout, name):
+    """Every contracted name opens a row of the table in both handouts."""
+    text = (FOLDER / handout).read_text("utf-8")
+    assert f"| `{name}` |" in text or f"| `{name}(" in text
+
+
+@pytest.mark.parametrize("handout", HANDOUTS)
+def test_each_handout_names_every_raw_column(handout, suite):
+    """`normalize` is asked with columns that both handouts list."""
+    text = (FOLDER / handout).read_text("utf-8")
+    assert all(f"| `{column}` |" in text for column in suite.COLUMNS)
+
+
+@pytest.mark.parametrize("handout", HANDOUTS)
+def test_each_handout_lists_every_check_with_its_points(lab, handout):
+    """Both handouts have a row for each hidden check, with the points it is worth."""
+    text = (FOLDER / handout).read_text("utf-8")
+    for check in lab.checks:
+        assert f"| `{check.id}` | {check.points:g} |" in text
+
+
+@pytest.mark.parametrize("handout", HANDOUTS)
+def test_each_handout_tells_the_limits_of_the_spec(lab, handout):
+    """Time, memory and parameters in the handouts are those of the spec."""
+    text = (FOLDER / handout).read_text("utf-8")
+    assert f" {lab.limits.wall_s:g} " in text
+    assert f" {lab.limits.memory_mb / 1024:g} GB" in text
+    assert f"{lab.contract['model'].max_parameters:,}" in text
+
+
+def test_the_suite_and_the_spec_agree(lab, suite, heldout):
+    """The suite's budget of parameters is the spec's, and its columns are those of the data set."""
+    assert lab.contract["model"].max_parameters == suite.MOST_PARAMETERS
+    assert heldout.columns == suite.COLUMNS
+
+
+def test_what_students_are_given_reveals_no_threshold(lab):
+    """Neither floor nor full mark stands in the handouts, the public suite or the reference."""
+    given = [*(FOLDER / name for name in HANDOUTS), *(FOLDER / "public_tests").glob("*.py"), REFERENCE]
+    text = "\n".join(path.read_text("utf-8") for path in given)
+    threshold = lab.threshold(Tier.LITE, "error")
+    for number in (threshold.floor, threshold.full):
+        assert all(shown not in text for shown in (f"{number:.2f}", f"{number:.0%}", f"{100 * number:g} %"))
+
+
+def test_the_public_suite_asks_nothing_that_only_the_grader_has(lab):
+    """The public suite runs on a student's machine: no held-out data, no threshold, nothing verified."""
+    text = "\n".join(path.read_text("utf-8") for path in (FOLDER / "public_tests").glob("test_*.py"))
+    assert "heldout" not in text
+    assert "threshold" not in text
+    assert {check.evidence for check in lab.public_checks} == {Evidence.OBSERVED}
+
+
+def test_there_are_at_least_nine_mutants():
+    """Nine wrong solutions at least guard the suite."""
+    assert len(MUTANTS) >= 9
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_replacement_of_a_mutant_applies_exactly_once(reference, mutant):
+    """A mutant changes exactly the places it names, and they stand in the reference."""
+    assert mutant.replace
+    assert not any(change.all for change in mutant.replace)
+    assert code(mutate(reference, mutant, mutant.name)) != code(reference)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_mutant_is_python(reference, mutant):
+    """A mutant is wrong in what it does; a syntax error would only test the parser."""
+    for text in code(mutate(reference, mutant, mutant.name)):
+        compile(text, mutant.name, "exec")
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_no_mutant_may_score_like_the_reference_without_a_flag(mutant):
+    """Each band leaves 100 out, unless a flag must be raised, and is narrow enough to say something."""
+    assert 0 <= mutant.low <= mutant.high <= 100
+    assert mutant.high < 100 or mutant.flags
+    assert mutant.high - mutant.low <= 45
+    assert mutant.description.endswith(".")
