@@ -30,6 +30,10 @@ def _lower(thing: Any, depth: int) -> Any:
             raise wire.WireError(f"a dict of {len(thing)} items")
         return {key: _lower(item, depth + 1) for key, item in thing.items()}
     module = kind.__module__ or ""
+    if kind is np.str_:  # an item of a NumPy array of names
+        return str(thing)
+    if kind is np.ndarray and thing.dtype.kind == "U" and thing.size <= wire.MAX_ITEMS:
+        return thing.tolist()
     if module.split(".")[0] in ("tensorflow", "keras") and hasattr(thing, "numpy"):
         return _tensor(thing)
     if module.startswith("tensorflow") and kind.__name__ == "DType":

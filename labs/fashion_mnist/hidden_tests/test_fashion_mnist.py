@@ -207,14 +207,14 @@ def text_of(answer):
     """The answer as text; fails the check for anything else."""
     if isinstance(answer, bytes):  # a string tensor
         answer = answer.decode(errors="replace")
-    if isinstance(answer, str):
-        return answer
-    kind = "a number" if isinstance(answer, int | float | np.ndarray) else f"a {type(answer).__name__}"
-    fail(
-        f"predict_label answers with {'None' if answer is None else kind}",
-        expected="one of the ten names, as text",
-        hint="Return class_names[…] at the place of the largest probability, and do not forget the return.",
-    )
+    if not isinstance(answer, str):
+        kind = "a number" if isinstance(answer, int | float | np.ndarray) else f"a {type(answer).__name__}"
+        fail(
+            f"predict_label answers with {'None' if answer is None else kind}",
+            expected="one of the ten names, as text",
+            hint="Return class_names[…] at the place of the largest probability, and do not forget the return.",
+        )
+    return answer
 
 
 def names(answer, label, label_names):

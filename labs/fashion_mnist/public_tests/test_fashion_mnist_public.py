@@ -32,7 +32,9 @@ def test_class_names_are_ten_texts(student):
     given = student.class_names.value()
     texts = [name for name in given if isinstance(name, str)] if isinstance(given, list | tuple) else []
     parts = Parts()
-    parts.add("there are ten names, all of them text", isinstance(given, list | tuple) and len(texts) == len(given) == 10)
+    parts.add(
+        "there are ten names, all of them text", isinstance(given, list | tuple) and len(texts) == len(given) == 10
+    )
     parts.add("no name comes twice", len(set(texts)) == len(texts) > 0)
     parts.award(expected="a list of ten names, in the order of the labels")
 
