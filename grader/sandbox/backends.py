@@ -267,7 +267,7 @@ def _start(plan: Mapping[str, Any], control: int) -> tuple[subprocess.Popen[byte
 
 
 def _open_folder() -> str:
-    """A temporary folder that the zygote's user can walk to: root's own may be private (pam_tmpdir, TMPDIR=/root/tmp)."""
+    """A temporary folder that the zygote's user can walk to: root's own may be private (pam_tmpdir, or TMPDIR in a home)."""
     if os.getuid() != 0:
         return tempfile.gettempdir()
     for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):

@@ -137,7 +137,9 @@ def test_second_derivative_of_hidden_functions(student, chance):
 # ---------------------------------------------------------------- a training loop
 
 
-@check("model", points=4, evidence=VERIFIED, hint="self.w and self.b are variables; model(x) returns self.w * x + self.b.")
+@check(
+    "model", points=4, evidence=VERIFIED, hint="self.w and self.b are variables; model(x) returns self.w * x + self.b."
+)
 def test_model_is_a_line(student, chance):
     """`Model()` has variables `w` and `b`, and `model(x)` is w * x + b."""
     parts = Parts()
@@ -237,7 +239,12 @@ def test_trained_by_a_loop_of_your_own(student, chance):
 # ---------------------------------------------------------------- a layer
 
 
-@check("dense_build", points=8, evidence=VERIFIED, hint="Call self.add_weight in build(self, input_shape), not in __init__.")
+@check(
+    "dense_build",
+    points=8,
+    evidence=VERIFIED,
+    hint="Call self.add_weight in build(self, input_shape), not in __init__.",
+)
 def test_dense_builds_at_the_first_call(student, chance):
     """`MyDense(units)` makes its weights at the first call, in the shapes that the input asks for."""
     parts = Parts()
@@ -479,7 +486,7 @@ def hidden_lines(chance):
         w, b = sign_w * chance.uniform(1.5, 4.5), sign_b * chance.uniform(1.0, 4.0)
         count = int(chance.integers(150, 400))
         xs = chance.normal(size=count) if chance.random() < 0.5 else chance.uniform(-2.5, 2.5, size=count)
-        ys = w * xs + b + chance.normal(scale=0.4, size=count)
+        ys = w * xs + b + chance.normal(scale=0.3, size=count)
         best = np.polyfit(xs, ys, 1)
         lines.append((xs.astype("float32"), ys.astype("float32"), (float(best[0]), float(best[1]))))
     return lines
@@ -515,7 +522,9 @@ def near(have, want, tolerance, what):
 
 
 def same(have, want):
-    return have.shape == want.shape and np.allclose(have, want, rtol=1e-4, atol=1e-5 * (1 + np.abs(want).max(initial=0)))
+    return have.shape == want.shape and np.allclose(
+        have, want, rtol=1e-4, atol=1e-5 * (1 + np.abs(want).max(initial=0))
+    )
 
 
 def number(answer):
