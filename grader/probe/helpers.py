@@ -387,7 +387,7 @@ def type_name(thing: Any) -> str:
 
 
 def made_of(layer: Any) -> list[str]:
-    """The classes a layer derives from and the layers inside it, as module.qualname: is it a wrapper of a ready one?"""
+    """The classes a layer derives from and the layers inside it, as module.qualname: they show a mere wrapper."""
     kinds = [*type(layer).__mro__[1:], *(type(inner) for inner in layer._flatten_layers(include_self=False))]
     return [f"{kind.__module__}.{kind.__qualname__}"[:200] for kind in kinds[:100]]
 

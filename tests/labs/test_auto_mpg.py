@@ -1,24 +1,20 @@
-"""The auto_mpg lab: its notebook, handouts, points and mutants fit together, and its suite measures what it says."""
+"""What is peculiar to the auto_mpg lab: its yardstick is a linear model, and its suite reads data frames."""
 
 import importlib.util
-import json
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 
 from grader.datasets import resolve
 from grader.heldout import draw
 from grader.labs import load_lab
-from grader.labs.starter import mutate, read_mutants, read_reference, source, starter
+from grader.labs.starter import read_reference, source, starter
 from grader.records import Evidence, Tier
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "labs" / "auto_mpg"
 REFERENCE = ROOT / "reference_solutions" / "auto_mpg.ipynb"
-MUTANTS = read_mutants(FOLDER)
-CONTRACT = ("model", "build_model", "normalize", "history")
 HANDOUTS = ("handout.md", "handout.zh.md")
 
 
@@ -55,16 +51,6 @@ def code(notebook):
     return [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def test_points_add_up_to_100(lab):
-    """The hidden checks are worth 100 points, as the spec says."""
-    assert sum(check.points for check in lab.checks) == lab.points == 100
-
-
-def test_the_contract_is_what_the_handouts_are_checked_for(lab):
-    """The spec contracts exactly the names this file knows."""
-    assert tuple(lab.contract) == CONTRACT
-
-
 def test_points_for_skill_rest_on_verified_evidence(lab):
     """What only a right model or a right function earns is never merely observed."""
     evidence = {check.id: check.evidence for check in lab.checks}
@@ -77,9 +63,9 @@ def test_both_tiers_share_one_threshold(lab):
 
 
 def test_only_what_beats_a_linear_model_earns_points_for_its_error(lab):
-    """Thresholds are shares of the linear model's error: the floor lies below 1, and full marks below the floor."""
+    """Thresholds are shares of the linear model's error: the floor is that model, full marks lie below."""
     threshold = lab.threshold(Tier.LITE, "error")
-    assert threshold.full < threshold.floor < 1
+    assert threshold.full < threshold.floor <= 1
 
 
 def test_the_linear_model_is_the_least_squares_one(suite, heldout):
@@ -130,40 +116,11 @@ def test_raw_columns_do_not_count_as_one_size(suite, heldout):
     assert not suite.same_size(suite.complete(heldout) / 5000)
 
 
-def test_the_reference_is_a_valid_notebook_for_this_lab():
-    """The reference is valid nbformat and says which lab it is for."""
-    notebook = nbformat.read(REFERENCE, as_version=4)
-    nbformat.validate(notebook)
-    assert notebook.metadata["grader"]["lab"] == "auto_mpg"
-
-
-def test_the_reference_has_no_outputs():
-    """Nobody's outputs or execution counts are shipped with the reference."""
-    for cell in json.loads(REFERENCE.read_text("utf-8"))["cells"]:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
-
-
 def test_the_starter_holds_nothing_of_the_solution(reference):
     """What students start from reads the table and leaves columns, model and training to them."""
     left = "\n".join(code(starter(reference)))
     assert "auto-mpg.data" in left
     assert all(word not in left for word in ("Sequential", "def ", "fillna", ".mean(", "EarlyStopping", "history"))
-
-
-@pytest.mark.parametrize("name", CONTRACT)
-def test_the_starter_tells_every_contracted_name(reference, name):
-    """A student who reads only the notebook learns every name of the contract."""
-    prose = "\n".join(source(cell) for cell in reference["cells"] if cell["cell_type"] == "markdown")
-    assert f"`{name}`" in prose or f"`{name}(" in prose
-
-
-@pytest.mark.parametrize("handout", HANDOUTS)
-@pytest.mark.parametrize("name", CONTRACT)
-def test_each_handout_names_the_whole_contract(handout, name):
-    """Every contracted name opens a row of the table in both handouts."""
-    text = (FOLDER / handout).read_text("utf-8")
-    assert f"| `{name}` |" in text or f"| `{name}(" in text
 
 
 @pytest.mark.parametrize("handout", HANDOUTS)
@@ -173,70 +130,13 @@ def test_each_handout_names_every_raw_column(handout, suite):
     assert all(f"| `{column}` |" in text for column in suite.COLUMNS)
 
 
-@pytest.mark.parametrize("handout", HANDOUTS)
-def test_each_handout_lists_every_check_with_its_points(lab, handout):
-    """Both handouts have a row for each hidden check, with the points it is worth."""
-    text = (FOLDER / handout).read_text("utf-8")
-    for check in lab.checks:
-        assert f"| `{check.id}` | {check.points:g} |" in text
-
-
-@pytest.mark.parametrize("handout", HANDOUTS)
-def test_each_handout_tells_the_limits_of_the_spec(lab, handout):
-    """Time, memory and parameters in the handouts are those of the spec."""
-    text = (FOLDER / handout).read_text("utf-8")
-    assert f" {lab.limits.wall_s:g} " in text
-    assert f" {lab.limits.memory_mb / 1024:g} GB" in text
-    assert f"{lab.contract['model'].max_parameters:,}" in text
-
-
 def test_the_suite_and_the_spec_agree(lab, suite, heldout):
     """The suite's budget of parameters is the spec's, and its columns are those of the data set."""
     assert lab.contract["model"].max_parameters == suite.MOST_PARAMETERS
     assert heldout.columns == suite.COLUMNS
 
 
-def test_what_students_are_given_reveals_no_threshold(lab):
-    """Neither floor nor full mark stands in the handouts, the public suite or the reference."""
-    given = [*(FOLDER / name for name in HANDOUTS), *(FOLDER / "public_tests").glob("*.py"), REFERENCE]
-    text = "\n".join(path.read_text("utf-8") for path in given)
-    threshold = lab.threshold(Tier.LITE, "error")
-    for number in (threshold.floor, threshold.full):
-        assert all(shown not in text for shown in (f"{number:.2f}", f"{number:.0%}", f"{100 * number:g} %"))
-
-
-def test_the_public_suite_asks_nothing_that_only_the_grader_has(lab):
-    """The public suite runs on a student's machine: no held-out data, no threshold, nothing verified."""
-    text = "\n".join(path.read_text("utf-8") for path in (FOLDER / "public_tests").glob("test_*.py"))
-    assert "heldout" not in text
-    assert "threshold" not in text
-    assert {check.evidence for check in lab.public_checks} == {Evidence.OBSERVED}
-
-
-def test_there_are_at_least_nine_mutants():
-    """Nine wrong solutions at least guard the suite."""
-    assert len(MUTANTS) >= 9
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_each_replacement_of_a_mutant_applies_exactly_once(reference, mutant):
-    """A mutant changes exactly the places it names, and they stand in the reference."""
-    assert mutant.replace
-    assert not any(change.all for change in mutant.replace)
-    assert code(mutate(reference, mutant, mutant.name)) != code(reference)
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_each_mutant_is_python(reference, mutant):
-    """A mutant is wrong in what it does; a syntax error would only test the parser."""
-    for text in code(mutate(reference, mutant, mutant.name)):
-        compile(text, mutant.name, "exec")
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_no_mutant_may_score_like_the_reference_without_a_flag(mutant):
-    """Each band leaves 100 out, unless a flag must be raised, and is narrow enough to say something."""
-    assert 0 <= mutant.low <= mutant.high <= 100
-    assert mutant.high < 100 or mutant.flags
-    assert mutant.high - mutant.low <= 45
-    assert mutant.description.endswith(".")
+@pytest.mark.parametrize("handout", HANDOUTS)
+def test_each_handout_tells_the_most_parameters(handout, lab):
+    """The budget of parameters in the handouts is the spec's."""
+    assert f"{lab.contract['model'].max_parameters:,}" in (FOLDER / handout).read_text("utf-8")

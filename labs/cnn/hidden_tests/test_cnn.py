@@ -8,7 +8,7 @@ submission. What it raises is part of what it does: where the sizes make no sens
 
 import numpy as np
 
-from grader.checks import VERIFIED, Parts, as_array, assert_accuracy, assert_close, check, require
+from grader.checks import VERIFIED, Parts, as_array, assert_accuracy, assert_close, award, check, require
 from grader.checks.convention import as_trained
 
 DIGITS = 10
@@ -16,6 +16,9 @@ DIGITS = 10
 BUDGET = 300_000
 #: More than any network of this lab needs, and far less than a table of the test digits (3.9 million on the full data).
 NO_TABLE = 1_000_000
+#: The share of "accuracy" that is left to a network that reads raw grey values: it trains nearly as well (measured).
+UNSCALED = 0.9
+SCALING = {"Rescaling", "Normalization", "BatchNormalization", "LayerNormalization"}
 #: A digit that moves by two pixels stays in the picture: MNIST has a margin of four.
 MOVED = 2
 
@@ -36,7 +39,14 @@ def test_reads_unseen_digits(student, heldout, threshold):
         expected=f"at most {BUDGET:,}; a model of more than {NO_TABLE:,} is not asked about digits",
         hint="Put a MaxPooling2D after each convolution: Flatten makes one input for every value that is left.",
     )
-    assert_accuracy(scores(student.model, digits.inputs), digits.labels, threshold("accuracy"), classes=DIGITS)
+    value = assert_accuracy(scores(student.model, digits.inputs), digits.labels, threshold("accuracy"), classes=DIGITS)
+    if digits.high > 2 and not SCALING & set(kinds_of(student)[:3]):
+        award(
+            UNSCALED,
+            found=f"{value:.1%} of the held-out examples are right, asked in grey values from 0 to 255",
+            expected="a network of scaled pixels",
+            hint="Divide x_train and x_test by 255 before fit, or begin the model with Rescaling(1 / 255).",
+        )
 
 
 @check(
@@ -56,7 +66,7 @@ def test_reads_moved_digits(student, heldout, threshold):
 @check("structure", points=15, evidence=VERIFIED)
 def test_has_the_parts_of_a_convolutional_network(student):
     """Your network convolves, pools, ends in a dense part, and is small."""
-    kinds = student.model.description().get("kinds") or []
+    kinds = kinds_of(student)
     parameters = parameters_of(student)
     parts = Parts()
     convolves = parts.add(
@@ -183,6 +193,12 @@ def parameters_of(student):
     """How many parameters the model has, if it can be described."""
     count = student.model.description().get("parameters")
     return count if isinstance(count, int) else None
+
+
+def kinds_of(student):
+    """The kinds of all layers, in order."""
+    found = student.model.description().get("kinds")
+    return [str(kind) for kind in found] if isinstance(found, list) else []
 
 
 def after(kinds, later, earlier):

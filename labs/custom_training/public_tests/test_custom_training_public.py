@@ -11,7 +11,7 @@ XS = np.linspace(-2, 2, 200).astype("float32")
 YS = -2 * XS + 1
 IMAGES = np.abs(np.sin(np.arange(2 * 6 * 6 * 4))).reshape(2, 6, 6, 4).astype("float32")
 cube = hidden_function(lambda x: x**3)
-wave = hidden_function(lambda x: sin(x))
+wave = hidden_function(sin)
 
 
 @check("numeric_gradient", points=7, evidence=OBSERVED, hint="Return (f(x + h) - f(x - h)) / (2 * h).")

@@ -2,8 +2,9 @@
 
 Theory of operation. The kept model is asked about withheld images, in the range of pixels that it was trained on. What
 it answers there is also what `predict_label` must name: its answers are compared with the model's, never with the
-labels, so that a weak model costs no points of the function. The names must be those of the data set, in the order of
-its labels, which a notebook that is consistent in itself can still get wrong.
+labels, so that an error of the model costs no points of the function; only a class that it never chooses cannot be
+asked, and earns nothing. The names must be those of the data set, in the order of its labels, which a notebook that is
+consistent in itself can still get wrong.
 """
 
 import math
