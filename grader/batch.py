@@ -422,7 +422,7 @@ def regrade(
         elif change is not None:
             changes.append(change)
         place: dict[str, Any] = {"lab": saved.verdict.lab, "student": saved.verdict.student}
-        figures = {"score": saved.verdict.score, "max_score": saved.verdict.max_score}
+        figures: dict[str, Any] = {"score": saved.verdict.score, "max_score": saved.verdict.max_score}
         on_event(Event(kind="finished", done=number, total=len(folders), **figures, **place))
     changes += _ask_again(missed, out, labs, settings, on_event, rerun=rerun)
     write_index(out, settings)

@@ -76,7 +76,7 @@ def _tell(matrix: Matrix, lab: Lab) -> None:
         say(f"note: no mutant fails the check '{check}'")
     wrong = sum(not row.ok for row in matrix.rows)
     state = f"holds: {len(matrix.rows)} variants score what they must" if matrix.ok else f"does not hold: {wrong} wrong"
-    say(f"{matrix.lab} ({matrix.tier.value} data) {state}")
+    say(f"{matrix.lab}{f' ({matrix.tier.value} data)' if lab.data != 'none' else ''} {state}")
     say()
 
 

@@ -2,17 +2,20 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 
 from grader import wire
+from grader.checks.convention import trained_range
 from grader.checks.marks import CheckFailed
 from grader.datasets import known
 from grader.labs import load_lab
 from grader.probe.encode import plain
-from grader.records import Tier
+from grader.records import Ending, Tier
+from grader.runner import RunFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "labs" / "fashion_mnist"
@@ -116,3 +119,18 @@ def test_a_name_out_of_a_numpy_array_crosses_as_text():
     kept = np.array(NAMES)
     assert wire.from_value(plain(kept[3])) == "Dress"
     assert wire.from_value(plain(kept)) == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"fits": [], "moved": 0.3}, (-1.0, 1.0)),
+        ({"fits": [], "moved": None}, (0.0, 1.0)),
+        ({"fits": [{"x": {"low": 0.0, "high": 255.0}}], "moved": 0.3}, (0.0, 255.0)),
+    ],
+)
+def test_a_model_completed_after_its_training_is_asked_as_what_is_inside_was_trained(record, expected):
+    """Logits trained on -1 to 1 and wrapped with a softmax: the wrapper has no fit, but weights that moved."""
+    facts = RunFacts(ending=Ending.OK, observed={"fits": [{"x": {"low": -1.0, "high": 1.0}}]})
+    bench = SimpleNamespace(facts=facts, helper=lambda *_, **__: record)
+    assert trained_range(SimpleNamespace(bench=bench, live=None)) == expected
