@@ -110,10 +110,11 @@ def choose(python: str, minimum: Level = Level.L0) -> tuple[Backend, Proof]:
     if best is None:
         raise SandboxError("no way to run a notebook works on this machine", fix="run `grader doctor`")
     if best[1].level < minimum:
-        held = ", ".join(text for name, (_, text) in CLAIMS.items() if not best[1].claims.get(name))
+        broken = [text for name, (_, text) in CLAIMS.items() if best[1].claims.get(name) is False]
+        why = f"; not held: a run {', '.join(broken)}" if broken else ""
         raise SandboxError(
-            f"the sandbox reaches only L{int(best[1].level)}, and L{int(minimum)} is demanded; not held: {held or 'nothing tried'}",
-            fix=best[1].hint or "run `grader doctor`",
+            f"the sandbox reaches only L{int(best[1].level)}, and L{int(minimum)} is demanded{why}",
+            fix=best[1].hint or f"demand at most L{int(best[1].level)}",
         )
     return best
 

@@ -211,7 +211,8 @@ def drawn_sizes(chance):
     """Sizes (w, f, p, s) whose steps fill the row exactly, and others where a rest remains.
 
     Together they tell every slip apart: strides of 1 and more, with and without padding, a filter as wide as the padded
-    row, and rests below, at and above half a step, so that rounding cannot pass for rounding down.
+    row, and rests below, at and above half a step, so that rounding cannot pass for rounding down. Padding larger than
+    the rest shows when it is counted once: a smaller one would vanish in the rounding.
     """
     even = [(28, 5, 2, 1), (7, 3, 0, 2)]
     for most in (0, 1, 3):
@@ -221,8 +222,8 @@ def drawn_sizes(chance):
     wide = int(chance.integers(6, 30))
     even.append((wide, wide + 2, 1, int(chance.integers(2, 5))))
     odd = [(8, 3, 0, 2)]
-    for stride, rest in ((2, 1), (3, 1), (3, 2), (5, 4)):
-        width, steps, padding = (int(chance.integers(low, high)) for low, high in ((2, 12), (3, 40), (0, 2)))
+    for stride, rest, padding in ((2, 1, 2), (3, 1, 0), (3, 2, 0), (5, 4, 5)):
+        width, steps = (int(chance.integers(low, high)) for low, high in ((2, 12), (3, 40)))
         odd.append((width + steps * stride + rest - 2 * padding, width, padding, stride))
     return even, odd
 
