@@ -136,7 +136,14 @@ def test_single_flowers_and_batches_agree(student, heldout):
     whole = as_array(student.model.predict(heldout.inputs), (len(heldout), 3), "the predictions")
     for row in range(3):
         alone = student.model.predict(heldout.inputs.array()[row : row + 1])
-        assert_close(alone, whole[row : row + 1], rtol=1e-3, atol=1e-4, what="a prediction for one flower", wanted="the answer it gets in a batch")
+        assert_close(
+            alone,
+            whole[row : row + 1],
+            rtol=1e-3,
+            atol=1e-4,
+            what="a prediction for one flower",
+            wanted="the answer it gets in a batch",
+        )
 
 
 def looks_like_one_per_batch(losses, training):
