@@ -43,6 +43,19 @@ OBSERVED_DEPTH = 16
 #: TensorFlow ends a process that asks for more than it gets; these exceptions are the polite form.
 MEMORY_ERRORS = frozenset({"MemoryError", "ResourceExhaustedError", "_ArrayMemoryError"})
 
+#: Endings that a run may tell of itself. That something is our fault, say, is not for it to claim.
+TOLD = {
+    ending.value: ending
+    for ending in (
+        Ending.OK,
+        Ending.CELL_ERROR,
+        Ending.TIMEOUT,
+        Ending.OUT_OF_MEMORY,
+        Ending.KERNEL_DIED,
+        Ending.OUTPUT_FLOOD,
+    )
+}
+
 OnEvent = Callable[[str], None]
 
 
@@ -301,8 +314,7 @@ class _Collector:
             return self.ending
         if self.ended is None:
             return Ending.CHANNEL_BROKEN, "the run said it was ready before it had ended"
-        known = {ending.value: ending for ending in Ending}
-        ending = known.get(self.ended.how, Ending.CHANNEL_BROKEN)
+        ending = TOLD.get(self.ended.how, Ending.CHANNEL_BROKEN)
         out_of_memory = watch.over_limit or any(error.kind in MEMORY_ERRORS for error in self.errors)
         died_full = ending is Ending.KERNEL_DIED and watch.peak_mb > 0.8 * self.job.limits.memory_mb
         if (out_of_memory and ending in (Ending.CELL_ERROR, Ending.KERNEL_DIED)) or died_full:
