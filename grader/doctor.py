@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from grader import __version__, datasets
+from grader import datasets
 from grader.errors import GraderError
 from grader.records import Level, Record, Tier
 from grader.settings import Settings
+from grader.version import __version__
 
 #: TensorFlow's import took up to 11 s on a cold disk cache; a busy network drive needs far longer.
 ASK_S = 180.0

@@ -21,10 +21,11 @@ from typing import Any, Self
 
 import psutil
 
-from grader import __version__, wire
+from grader import wire
 from grader.errors import ChannelError, SandboxError
 from grader.records import Artifact, CellError, Ending, Environment, Limits, Record
 from grader.session import ChannelTimeout, Link
+from grader.version import __version__
 from grader.zygote import Zygote
 
 #: From the fork to the kernel's first answer; 0.2 s on a quiet machine, so this much only when it is drowning.

@@ -20,7 +20,6 @@ from typing import Any
 
 import click
 
-from grader import __version__
 from grader.cli.app import App, Interrupted
 from grader.cli.check import check
 from grader.cli.data import data
@@ -33,6 +32,7 @@ from grader.cli.show import complain, one_line
 from grader.cli.starter import starter
 from grader.cli.verify import verify
 from grader.errors import EXIT_OURS, EXIT_USAGE, GraderError
+from grader.version import __version__
 
 #: What a shell reports for a program ended by SIGINT, and by SIGPIPE (128 + the signal's number).
 EXIT_INTERRUPTED = 130
