@@ -137,7 +137,7 @@ def judge_run(
     if exhibits is None:
         exhibits, more = make_exhibits(setting, bench, heldout)
         flags += more
-    verdict = make_verdict(setting, submission, facts, judged, tuple(flags))
+    verdict = make_verdict(setting, submission, facts, with_run(judged, facts), tuple(flags))
     return Graded(verdict, exhibits, facts, session.tape, judged.missed)
 
 
@@ -147,7 +147,7 @@ def ungraded(setting: Setting, submission: Submission, ending: Ending, detail: s
     why = detail or ending.value
     results = unrun(setting.lab.checks, why, Outcome.ERRORED if ours else Outcome.FAILED)
     facts = RunFacts(ending=ending, ending_detail=detail)
-    verdict = make_verdict(setting, submission, facts, Judged(results=results), ())
+    verdict = make_verdict(setting, submission, facts, with_run(Judged(results=results), facts), ())
     return Graded(verdict, Exhibits(), facts, Tape())
 
 
@@ -234,7 +234,7 @@ def make_verdict(
         ending_detail=facts.ending_detail,
         score=score,
         max_score=max_score,
-        checks=(_runs(facts), *judged.results),
+        checks=judged.results,
         level=setting.level,
         tier=setting.tier,
         environment=facts.environment,
@@ -251,8 +251,12 @@ def make_verdict(
     )
 
 
+def with_run(judged: Judged, facts: RunFacts) -> Judged:
+    """Put first what every lab asks for: a notebook that runs from top to bottom. It earns nothing by itself."""
+    return msgspec.structs.replace(judged, results=(_runs(facts), *judged.results))
+
+
 def _runs(facts: RunFacts) -> CheckResult:
-    """Every lab asks for a notebook that runs top to bottom on a fresh kernel. It earns nothing by itself."""
     passed = facts.ending is Ending.OK
     ours = facts.ending is Ending.OURS
     outcome = Outcome.PASSED if passed else Outcome.ERRORED if ours else Outcome.FAILED

@@ -8,6 +8,7 @@ of ``@check`` have to be literals.
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,7 @@ def read_suite(folder: Path) -> tuple[CheckSpec, ...]:
     checks: dict[str, CheckSpec] = {}
     for path in sorted(folder.glob("test_*.py")):
         try:
-            tree = ast.parse(path.read_bytes(), filename=str(path))
+            tree = _parse(path.read_bytes(), str(path))
         except (SyntaxError, ValueError) as error:
             line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
             _wrong(f"is not Python: {plain(str(error.args[0]))}", f"{path}{line}", "correct that line")
@@ -57,6 +58,18 @@ def read_suite(folder: Path) -> tuple[CheckSpec, ...]:
                         _wrong(f"check '{check.id}' needs '{plain(need, 60)}'", f"{path}:{check.line}", fix)
                 checks[check.id] = check
     return tuple(checks.values())
+
+
+def _parse(content: bytes, name: str) -> ast.Module:
+    """`ast.parse`, tried again after CPython's bug gh-106905.
+
+    In 3.11, what the garbage collector finalizes while a tree is being built may itself build one (a warning's traceback,
+    say), and the outer call then ends in a SystemError about its recursion depth. Nothing is wrong with the suite.
+    """
+    for _ in range(2):
+        with contextlib.suppress(SystemError):
+            return ast.parse(content, filename=name)
+    return ast.parse(content, filename=name)
 
 
 def _read_check(node: ast.FunctionDef, path: Path) -> CheckSpec:

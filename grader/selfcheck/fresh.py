@@ -16,7 +16,7 @@ from grader.batch import kernel_python, mounted_folder
 from grader.checks.judge import judge
 from grader.checks.student import Bench, wire_name
 from grader.errors import ChannelError, LabError, SandboxError, UsageError
-from grader.grading import Setting, make_exhibits, make_verdict
+from grader.grading import Setting, make_exhibits, make_verdict, with_run
 from grader.labs import Lab
 from grader.records import CellError, Exhibits, Level, Record, Tier, Verdict
 from grader.reports import render_card
@@ -129,7 +129,7 @@ def judged(setting: Setting, submission: Submission, facts: RunFacts, session: S
     bench = Bench(lab, facts, session, lambda path: facts.files[path])
     result = judge(lab, bench, None, setting.tier, suite=SUITE, specs=lab.public_checks)
     exhibits, _ = make_exhibits(setting, bench, None)
-    return make_verdict(setting, submission, facts, result, ()), exhibits
+    return make_verdict(setting, submission, facts, with_run(result, facts), ()), exhibits
 
 
 def _job(lab: Lab, submission: Submission, setting: Setting, seed: int) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grader.errors import LabError, UsageError
-from grader.labs import Contract, Threshold, find_labs, lab_ids, load_lab, select
+from grader.labs import Contract, Threshold, find_labs, lab_ids, load_lab, select, suites
 from grader.records import Evidence, Limits, Tier
 
 SPEC = """\
@@ -218,3 +218,20 @@ def test_a_folder_without_labs_is_a_usage_error(tmp_path):
     """An empty labs folder says how to point at the right one."""
     with pytest.raises(UsageError, match="holds no labs"):
         find_labs(tmp_path)
+
+
+def test_a_bug_of_the_interpreters_parser_is_no_fault_of_the_lab(monkeypatch, tmp_path):
+    """CPython 3.11 may end one `ast.parse` in a SystemError (gh-106905); the next one succeeds."""
+    (tmp_path / "test_x.py").write_text(
+        '@check("x", points=1, evidence=OBSERVED)\ndef test_x(student):\n    """Is there."""\n', "utf-8"
+    )
+    parse, failed = suites.ast.parse, []
+
+    def fails_once(*args, **kwargs):
+        if not failed:
+            failed.append(True)
+            raise SystemError("AST constructor recursion depth mismatch (before=147, after=166)")
+        return parse(*args, **kwargs)
+
+    monkeypatch.setattr(suites.ast, "parse", fails_once)
+    assert [check.id for check in suites.read_suite(tmp_path)] == ["x"]
