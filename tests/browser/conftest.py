@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from tests.lacking import lacking
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -21,7 +23,7 @@ def chromium():
     api = pytest.importorskip("playwright.sync_api")
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+        lacking("no Chromium here (Debian: apt-get install chromium)")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

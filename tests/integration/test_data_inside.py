@@ -19,6 +19,7 @@ from grader.runner import Job, overlays_for, run_notebook
 from grader.sandbox import backends
 from grader.sandbox.backends import interpreter
 from grader.zygote import Zygote
+from tests.lacking import lacking
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def mounts(tmp_path_factory):
 def warm(backend, mounts):
     """A zygote with TensorFlow that sees the mounted data."""
     if backend.name == "none":
-        pytest.skip("without a sandbox nothing is kept from a notebook")
+        lacking("without a sandbox nothing is kept from a notebook")
     with Zygote(backend, sys.executable, data=mounts["iris"].parent, slot=3) as zygote:
         yield zygote
 
