@@ -18,7 +18,9 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Of one module: Playwright's synchronous interface keeps an event loop running in this thread until it is stopped, and
+# tests that run one of their own come after these.
+@pytest.fixture(scope="module")
 def chromium():
     api = pytest.importorskip("playwright.sync_api")
     path = shutil.which("chromium") or shutil.which("google-chrome")
