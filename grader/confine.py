@@ -1,10 +1,16 @@
-"""Namespaces, mounts, limits and the system-call filter, for Linux, with nothing but the standard library.
+"""Namespaces, mounts, users and limits, for Linux, with nothing but the standard library.
 
 Two callers. The *outer* sandbox holds a zygote for its whole life: `python confine.py FD` reads its plan
 from a descriptor, builds a read-only root (or lets bubblewrap build it) and executes the zygote. Each run
 then confines itself a second time with `enter_run`: own user, pid, mount, network, ipc and uts namespaces,
-fresh tmpfs for everything writable, no capability, no new privileges, a system-call filter, resource
-limits. The zygote holds no secret, and nothing the student runs can reach it.
+fresh tmpfs for everything writable, no capability, no new privileges, resource limits (the system-call filter,
+`seccomp`, comes right after). The zygote holds no secret, and nothing the student runs can reach it.
+
+Users. Where root starts the grader, the outer user namespace maps one unprivileged user of the host for the zygote
+(1000 inside) and a block of others for its runs (2000 and up). The zygote keeps two capabilities in that namespace,
+to change user and group. A run's first act after the fork is to become one of the block; only then it makes its own user
+namespace, where that one user is all there is. Root writes the outer map, from a helper that ends before the zygote runs.
+Elsewhere a user may map nobody but himself: zygote and runs are that one user.
 
 This module is an island: the sandbox imports it, so it depends on nothing else of the package.
 Numbers are those of the Linux user ABI (uapi headers); each call that fails raises OSError naming itself.
@@ -12,30 +18,42 @@ Numbers are those of the Linux user ABI (uapi headers); each call that fails rai
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import platform
-import resource
 import signal
 import struct
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
+
+with contextlib.suppress(ModuleNotFoundError):  # Unix only; the trusted side imports this module too, for `hide_memory`
+    import resource
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 22, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 4, 24, 38, 47
+PR_CAP_AMBIENT_RAISE = 2
+CAP_SETGID, CAP_SETUID = 6, 7
 
 #: System calls by architecture: only the ones named here differ in number between x86_64 and aarch64.
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 CAPSET = {"x86_64": 126, "aarch64": 91}
 
-#: The user a student's code believes to be.
+#: How readily a run is ended when the machine's memory runs out (proc_pid_oom_score_adj(5)): long before the grader, and
+#: the notebook before its driver, which still sends the files.
+OOM_SCORE, OOM_SCORE_KERNEL = 900, 1000
+
+#: The user a student's code believes to be, and the zygote in its own namespace.
 INNER_UID = 1000
+#: The first user of the block for runs, as the zygote's namespace numbers them.
+FIRST_RUN = 2000
 
 
 def die_with_parent() -> None:
@@ -82,146 +100,27 @@ def map_user(inside: int, outside_uid: int, outside_gid: int) -> None:
 
 
 def hide_memory() -> None:
-    """Keep other processes of the same user from reading or writing this one's memory (/proc/PID/mem, ptrace)."""
-    prctl(PR_SET_DUMPABLE, 0, "dumpable")
+    """Keep other processes of the same user from reading or writing this one's memory (/proc/PID/mem, ptrace, cores).
+
+    On Linux; a program that is executed afterwards starts anew.
+    """
+    if sys.platform == "linux":
+        prctl(PR_SET_DUMPABLE, 0, "dumpable")
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for good, in this process and whatever it executes."""
+def drop_capabilities(keep: Sequence[int] = ()) -> None:
+    """Give up every capability but those, for good, in this process and whatever it executes."""
     libc = _libc()
     for capability in range(64):
-        if libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
+        if capability not in keep and libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
             break
     header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
-    data = bytes(24)
+    kept = sum(1 << capability for capability in keep)
+    data = struct.pack("=6I", kept, kept, kept, 0, 0, 0)  # effective, permitted, inheritable; then the upper 32
     _check(libc.syscall(CAPSET[platform.machine()], header, data), "capset")
+    for capability in keep:  # or a program that is not root's would lose them when it is executed
+        _check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, ctypes.c_ulong(capability), 0, 0), "ambient capability")
     prctl(PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
-
-
-# ---------------------------------------------------------------- the system-call filter
-
-#: Refused with EPERM inside a run: {name: (x86_64, aarch64)}; None where the architecture has no such call.
-REFUSED: dict[str, tuple[int | None, int | None]] = {
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "keyctl": (250, 219),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282),
-    "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "open_by_handle_at": (304, 265),
-    "name_to_handle_at": (303, 264),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "reboot": (169, 142),
-    "acct": (163, 89),
-    "quotactl": (179, 60),
-    "syslog": (103, 116),
-    "personality": (135, 92),
-    "move_mount": (429, 429),
-    "open_tree": (428, 428),
-    "fsopen": (430, 430),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fspick": (433, 433),
-    "mount_setattr": (442, 442),
-    "pidfd_getfd": (438, 438),
-    "process_madvise": (440, 440),
-    "vhangup": (153, 58),
-    "settimeofday": (164, 170),
-    "clock_settime": (227, 112),
-    "adjtimex": (159, 171),
-    "clock_adjtime": (305, 266),
-    "modify_ldt": (154, None),
-    "iopl": (172, None),
-    "ioperm": (173, None),
-    "fanotify_init": (300, 262),
-    "mknodat": (259, 33),
-    "mknod": (133, None),
-}
-NAMESPACE_FLAGS = NEWUSER | NEWNS | NEWUTS | NEWIPC | NEWPID | NEWNET | NEWCGROUP
-CLONE = (56, 220)
-CLONE3 = (435, 435)
-SOCKET = (41, 198)
-SOCKETPAIR = (53, 199)
-IOCTL = (16, 29)
-AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
-#: unix, inet, inet6: libzmq and TensorFlow want these to exist; there is no network behind them.
-SOCKET_FAMILIES = (1, 2, 10)
-_LOAD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS, _EOPNOTSUPP = 1, 38, 95
-
-
-def seccomp_program(machine: str | None = None) -> bytes:
-    """The filter as classic BPF (struct sock_filter, 8 bytes each).
-
-    Offsets are those of struct seccomp_data: number 0, architecture 4, low half of argument i at 16 + 8 i.
-    Refused socket families answer EOPNOTSUPP, because EAFNOSUPPORT makes libzmq abort (measured); `clone3`
-    answers ENOSYS, so that glibc falls back to `clone`, whose flags a filter can read.
-    """
-    machine = machine or platform.machine()
-    column = list(AUDIT_ARCH).index(machine)
-    program: list[tuple[int, int, int, int]] = [
-        (_LOAD, 0, 0, 4),
-        (_JEQ, 1, 0, AUDIT_ARCH[machine]),
-        (_RET, 0, 0, _KILL),
-        (_LOAD, 0, 0, 0),
-    ]
-    if machine == "x86_64":  # the x32 ABI would be a second door to every call
-        program += [(_JGE, 0, 1, 0x40000000), (_RET, 0, 0, _KILL)]
-    for numbers in REFUSED.values():
-        number = numbers[column]
-        if number is not None:
-            program += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ERRNO | _EPERM)]
-    program += [(_JEQ, 0, 1, CLONE3[column]), (_RET, 0, 0, _ERRNO | _ENOSYS)]
-    program += [
-        (_JEQ, 0, 4, CLONE[column]),
-        (_LOAD, 0, 0, 16),
-        (_JSET, 0, 1, NAMESPACE_FLAGS),
-        (_RET, 0, 0, _ERRNO | _EPERM),
-        (_RET, 0, 0, _ALLOW),
-    ]
-    program += [
-        (_JEQ, 0, 5, IOCTL[column]),
-        (_LOAD, 0, 0, 24),
-        (_JEQ, 1, 0, TIOCSTI),
-        (_JEQ, 0, 1, TIOCLINUX),
-        (_RET, 0, 0, _ERRNO | _EPERM),
-        (_RET, 0, 0, _ALLOW),
-    ]
-    for call in (SOCKET, SOCKETPAIR):
-        allowed = len(SOCKET_FAMILIES)
-        program += [(_JEQ, 0, allowed + 3, call[column]), (_LOAD, 0, 0, 16)]
-        program += [(_JEQ, allowed - index, 0, family) for index, family in enumerate(SOCKET_FAMILIES)]
-        program += [(_RET, 0, 0, _ERRNO | _EOPNOTSUPP), (_RET, 0, 0, _ALLOW)]
-    program.append((_RET, 0, 0, _ALLOW))
-    return b"".join(struct.pack("<HBBI", code, jt, jf, k) for code, jt, jf, k in program)
-
-
-def apply_seccomp() -> None:
-    """Load the filter into this process. Needs no_new_privs. Raises ValueError on another architecture."""
-    program = seccomp_program()
-    buffer = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-    _check(_libc().prctl(PR_SET_SECCOMP, 2, ctypes.c_char_p(fprog), 0, 0), "seccomp")
 
 
 # ---------------------------------------------------------------- the run's own sandbox
@@ -230,13 +129,16 @@ def apply_seccomp() -> None:
 def enter_run(plan: Mapping[str, Any]) -> None:
     """Confine the calling process to one run; returns in a new process, pid 1 of its namespace.
 
-    ``plan``: ``namespaces`` (bool), ``work`` (folder that becomes the writable home), ``disk_mb``,
-    ``overlays`` ({target: source}, read-only), ``datasets`` ([folder, name]: only that one is left),
-    ``seccomp`` (bool), ``processes``. The caller must be single-threaded (true just after a fork). The process
+    ``plan``: ``namespaces`` (bool), ``user`` (which of the zygote's block, or None), ``work`` (folder that becomes the
+    writable home), ``disk_mb``, ``overlays`` ({target: source}, read-only), ``datasets`` ([folder, name]: only that
+    one is left), ``processes``. The caller must be single-threaded (true just after a fork). The process
     that called stays behind as a waiter and never returns; it ends as the new one ends, and the new one dies with it.
     """
     os.setsid()
+    offer_to_oom_killer(OOM_SCORE)
     if plan["namespaces"]:
+        if plan["user"] is not None:
+            become(FIRST_RUN + plan["user"])
         uid, gid = os.getuid(), os.getgid()
         unshare(NEWUSER | NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS)
         map_user(INNER_UID, uid, gid)
@@ -245,14 +147,18 @@ def enter_run(plan: Mapping[str, Any]) -> None:
         _hostname("lab")
         drop_capabilities()
     os.chdir(plan["work"])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # 1 and not 0: a core that the host's core_pattern pipes into a program ignores every other limit (core(5)).
+    _lower(resource.RLIMIT_CORE, 1)
     _lower(resource.RLIMIT_NOFILE, 4096)
     _lower(resource.RLIMIT_FSIZE, plan["disk_mb"] << 20)
     if plan["namespaces"]:  # without them the limit would count the user's other processes too
         _lower(resource.RLIMIT_NPROC, plan["processes"])
-    if plan["seccomp"]:
-        prctl(PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
-        apply_seccomp()
+
+
+def offer_to_oom_killer(score: int) -> None:
+    """When the machine's memory runs out, this process is to be ended, and not the grader."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(score))
 
 
 def _lower(kind: int, value: int) -> None:
@@ -329,28 +235,34 @@ def outer(plan: Mapping[str, Any]) -> None:
     """Build the zygote's sandbox and execute ``plan['argv']`` in it; never returns.
 
     ``plan``: ``read_only`` ({path inside: path outside}), ``links`` ({path: target}), ``argv``, ``environ``,
-    ``uid`` (to drop to when root, else None), ``bwrap`` (its path or None), ``work``, ``keep_fds``.
-    As root the sources are staged first, with root's sight, because the unprivileged user may not be
-    able to walk to them (an interpreter under a private home, say).
+    ``users`` ([the zygote's, the first of its runs', how many] when root, else None), ``bwrap`` (its path or None),
+    ``work``, ``keep_fds``, ``devices`` (paths in /dev that are shown besides `DEVICES`). As root the sources are staged
+    first, with root's sight, because the unprivileged user may not be able to walk to them (an interpreter under a
+    private home, say).
     """
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL, "pdeathsig")
     os.umask(0o022)
     read_only: dict[str, str] = dict(plan["read_only"])
-    if plan["uid"] is not None:
+    users: Sequence[int] | None = plan["users"]
+    if users is not None:
         unshare(NEWNS)
         mount("none", "/", None, MS_REC | MS_PRIVATE)
         read_only = _stage(plan["stage"], read_only)
-        _become(plan["uid"])
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, "pdeathsig")  # cleared by the change of user
-        prctl(PR_SET_DUMPABLE, 1, "dumpable")  # as cleared too; /proc/self/uid_map needs it
+    mapper = None if users is None else _leave_mapper_and_become(users)
     if plan["bwrap"]:
-        _execute_bwrap(plan, read_only)
+        _execute_bwrap(plan, read_only, mapper)
     uid, gid = os.getuid(), os.getgid()
     unshare(NEWUSER | NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS)
-    map_user(INNER_UID, uid, gid)
+    if mapper is None:
+        map_user(INNER_UID, uid, gid)
+    else:
+        _be_mapped(mapper)
     _fork_into_pid_namespace_keeping(plan["keep_fds"])
     _build_root(plan, read_only)
-    prctl(PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
+    if users is None:
+        prctl(PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
+    else:
+        drop_capabilities(keep=(CAP_SETGID, CAP_SETUID))
     _close_descriptors_except(set(plan["keep_fds"]))
     os.execve(plan["argv"][0], plan["argv"], plan["environ"])
 
@@ -365,10 +277,70 @@ def _fork_into_pid_namespace_keeping(keep: Sequence[int]) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL, "pdeathsig")
 
 
-def _become(uid: int) -> None:
+def become(uid: int) -> None:
+    """Be that user and nobody else, with the group of the same number."""
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, "pdeathsig")  # cleared by the change of user
+    prctl(PR_SET_DUMPABLE, 1, "dumpable")  # as cleared too; /proc/self/uid_map needs it
+
+
+Mapper = tuple[int, int]
+
+
+def _leave_mapper_and_become(users: Sequence[int]) -> Mapper:
+    """Become the zygote's user, and leave a helper behind that is still root: only root may map a block of users.
+
+    Returns (where to write, where to read): the helper maps the process that it is told as bubblewrap tells it
+    ({"child-pid": N}), writes one byte and ends.
+    """
+    told, tell = os.pipe()
+    wait, done = os.pipe()
+    if os.fork() == 0:
+        os.close(tell)
+        os.close(wait)
+        code = 1
+        try:
+            _map_block(_child_pid(told), users)
+            os.write(done, b"x")
+            code = 0
+        except (OSError, ValueError) as error:
+            os.write(2, f"sandbox: users could not be mapped: {error}\n".encode())
+        finally:
+            os._exit(code)
+    os.close(told)
+    os.close(done)
+    become(users[0])
+    return tell, wait
+
+
+def _child_pid(descriptor: int) -> int:
+    text = b""
+    while not text.rstrip().endswith(b"}"):
+        piece = os.read(descriptor, 4096)
+        if not piece:
+            raise ValueError("no process was named")
+        text += piece
+    return int(json.loads(text)["child-pid"])
+
+
+def _map_block(pid: int, users: Sequence[int]) -> None:
+    own, first, count = users
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(f"{INNER_UID} {own} 1\n{FIRST_RUN} {first} {count}\n")
+
+
+def _be_mapped(mapper: Mapper) -> None:
+    tell, wait = mapper
+    os.write(tell, json.dumps({"child-pid": os.getpid()}).encode())
+    mapped = os.read(wait, 1)
+    os.close(tell)
+    os.close(wait)
+    os.wait()  # for the helper
+    if not mapped:
+        raise OSError(1, "the users of the runs could not be mapped")
 
 
 def _stage(stage: str, read_only: Mapping[str, str]) -> dict[str, str]:
@@ -386,27 +358,49 @@ def _stage(stage: str, read_only: Mapping[str, str]) -> dict[str, str]:
 
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
 
 
-def _execute_bwrap(plan: Mapping[str, Any], read_only: Mapping[str, str]) -> None:
+def _execute_bwrap(plan: Mapping[str, Any], read_only: Mapping[str, str], mapper: Mapper | None) -> None:
     """Hand over to bubblewrap. Arguments go through a descriptor, so that no path shows in /proc/1/cmdline."""
     arguments = [
         *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--uid", str(INNER_UID), "--gid", str(INNER_UID), "--hostname", "lab", "--die-with-parent", "--new-session"),
     ]
+    if mapper is not None:
+        arguments += ["--info-fd", str(mapper[0]), "--userns-block-fd", str(mapper[1])]
+        arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    # Folders that bubblewrap makes on the way are its user's alone (0700), and the runs are other users.
+    ways = {str(parent) for inside in (*read_only, plan["work"]) for parent in PurePosixPath(inside).parents}
+    for folder in sorted(ways - {"/"}):
+        arguments += ["--perms", "0755", "--dir", folder]
     for inside, outside in sorted(read_only.items()):
         arguments += ["--ro-bind", outside, inside]
     for link, target in sorted(plan["links"].items()):
         arguments += ["--symlink", target, link]
-    arguments += ["--proc", "/proc", "--dev", "/dev", "--dir", plan["work"]]
-    arguments += ["--size", str(64 << 20), "--tmpfs", "/tmp"]
+    # Not --dev: it brings terminals, which need a mapped root.
+    arguments += ["--proc", "/proc", "--size", str(1 << 20), "--tmpfs", "/dev", "--perms", "0755", "--dir", "/dev/shm"]
+    for name in DEVICES:
+        arguments += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    for device in plan["devices"]:
+        arguments += ["--dev-bind", device, device]
+    for name, target in DEVICE_LINKS.items():
+        arguments += ["--symlink", target, f"/dev/{name}"]
+    arguments += ["--perms", "0755", "--dir", plan["work"], "--size", str(64 << 20), "--tmpfs", "/tmp"]
     # /dev is a tmpfs of bubblewrap's that all runs of this zygote share: writable, it would be a letter box between them.
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
     read_end, write_end = os.pipe()
     os.write(write_end, b"\0".join(text.encode() for text in arguments) + b"\0")
     os.close(write_end)
-    os.set_inheritable(read_end, True)
-    _close_descriptors_except({read_end, *plan["keep_fds"]})
+    inherited = {read_end, *(mapper or ())}
+    for descriptor in inherited:
+        os.set_inheritable(descriptor, True)
+    _close_descriptors_except({*inherited, *plan["keep_fds"]})
     os.execve(plan["bwrap"], [plan["bwrap"], "--args", str(read_end), "--", *plan["argv"]], plan["environ"])
 
 
@@ -423,12 +417,11 @@ def _build_root(plan: Mapping[str, Any], read_only: Mapping[str, str]) -> None:
         os.makedirs(root + folder, exist_ok=True)
     mount("tmpfs", f"{root}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=0700")
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    for name in DEVICES:
-        os.close(os.open(f"{root}/dev/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
-        mount(f"/dev/{name}", f"{root}/dev/{name}", None, MS_BIND)
-    for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")):
+    for device in (*(f"/dev/{name}" for name in DEVICES), *plan["devices"]):
+        os.close(os.open(root + device, os.O_CREAT | os.O_WRONLY, 0o666))
+        mount(device, root + device, None, MS_BIND)
+    for name, target in DEVICE_LINKS.items():
         os.symlink(target, f"{root}/dev/{name}")
-    os.symlink("/proc/self/fd/2", f"{root}/dev/stderr")
     _check(_libc().syscall(PIVOT_ROOT[platform.machine()], root.encode(), f"{root}/.old".encode()), "pivot_root")
     os.chdir("/")
     _check(_libc().umount2(b"/.old", MNT_DETACH), "umount")

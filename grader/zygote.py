@@ -10,16 +10,16 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from grader.errors import SandboxError
+from grader.errors import SandboxDied, SandboxError
 from grader.sandbox import Backend
 
 #: TensorFlow's import took up to 11 s on a cold disk cache (measured); a busy grader may need longer.
@@ -38,6 +38,7 @@ class Zygote:
         data: Path | None = None,
         slot: int = 0,
         options: Mapping[str, Any] | None = None,
+        devices: Sequence[str] = (),
     ) -> None:
         self.backend = backend
         self.data = data
@@ -46,7 +47,7 @@ class Zygote:
         self._buffer = b""
         start = time.perf_counter()
         try:
-            self.launched = backend.launch(python, options or {}, theirs.fileno(), data, slot)
+            self.launched = backend.launch(python, options or {}, theirs.fileno(), data, slot, devices)
         except BaseException:
             self.control.close()
             raise
@@ -61,16 +62,18 @@ class Zygote:
         self.start_s = time.perf_counter() - start
 
     def fork(self, request: Mapping[str, Any]) -> socket.socket:
-        """Fork a child for one run; returns the judge's end of its channel."""
+        """Fork a child for one run, as the next user of this zygote's block; returns the judge's end of its channel."""
+        users = self.launched.users
+        plan = {**request["plan"], "user": next(users.numbers) if users else None}
         ours, theirs = socket.socketpair()
         try:
             if hasattr(socket, "SO_PASSCRED"):  # the first report then tells the child's pid as seen from here
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            socket.send_fds(self.control, [json.dumps(dict(request)).encode()], [theirs.fileno()])
+            socket.send_fds(self.control, [json.dumps({**request, "plan": plan}).encode()], [theirs.fileno()])
             self._answer(FORK_S)
         except OSError as error:
             ours.close()
-            raise SandboxError(f"the zygote is gone: {error}") from None
+            raise SandboxDied(f"the zygote is gone: {error}") from None
         except BaseException:
             ours.close()
             raise
@@ -83,21 +86,25 @@ class Zygote:
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.control], [], [], left)[0]:
-                raise SandboxError(f"the zygote did not answer within {seconds:.0f} s")
+                raise SandboxDied(f"the zygote did not answer within {seconds:.0f} s")
             data = self.control.recv(1 << 16)
             if not data:
-                raise SandboxError(f"the zygote ended: {self._last_words()}", fix="run `grader doctor`")
+                raise self._ended()
             self._buffer += data
         line, self._buffer = self._buffer.split(b"\n", 1)
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def _last_words(self) -> str:
+    def _ended(self) -> SandboxError:
+        """Why: killed, or by its own exit, as where the machine allows no namespaces."""
         process = self.launched.process
         with contextlib.suppress(Exception):
             process.wait(5)
-        text = self.stderr_text()
-        return text.splitlines()[-1][:400] if text else f"exit {process.returncode}"
+        text, code = self.stderr_text(), process.returncode
+        # What encloses the zygote tells its signal in the exit status: 128 + 9 by bubblewrap, -9 & 0xFF by confine.py.
+        died = code is None or code < 0 or code > 128
+        words = text.splitlines()[-1][:400] if text else f"exit {code}"
+        return (SandboxDied if died else SandboxError)(f"the zygote ended: {words}", fix="run `grader doctor`")
 
     def stderr_text(self) -> str:
         """What the zygote said on stderr (its children's is dropped unless debugging), bounded."""
@@ -118,8 +125,11 @@ class Zygote:
         process.kill()
         process.wait()
         self.launched.stderr.close()
-        for folder in self.launched.folders:
-            shutil.rmtree(folder, ignore_errors=True)
+        if self.launched.users:
+            self.launched.users.close()
+        # Not shutil.rmtree, which recurses: a notebook in no sandbox can leave 3,000 folders in each other there.
+        with contextlib.suppress(OSError):
+            subprocess.run(["/bin/rm", "-rf", "--", *self.launched.folders], stderr=subprocess.DEVNULL, check=False)
 
     def __enter__(self) -> Self:
         return self

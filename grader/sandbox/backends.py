@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from grader.errors import SandboxError
+from grader.sandbox.users import Lease, lease
 
 #: The work folder and home of a run inside a namespace sandbox.
 HOME = "/home/student"
@@ -23,12 +24,11 @@ ISLAND = "/island"
 #: Where a virtual environment is seen inside: its own path would tell where the grader lives, and may lie below /tmp,
 #: which every run has anew and empty. A virtual environment finds itself from where its python is, so it may move.
 VENV = "/opt/venv"
-#: First of the unprivileged users a root grader gives its zygotes: systemd's range for dynamic users, which no
-#: distribution hands out to people (systemd.io, UIDS-GIDS: 61184 to 65519).
-FIRST_UID = 61184
+#: Processes and threads of a run, counted by its user's limit (L2) and, below that, by its control group (L3).
+PROCESSES, GROUP_PROCESSES = 512, 480
 PACKAGE = Path(__file__).resolve().parent.parent
 #: The untrusted half: all of our own code that is visible inside.
-ISLAND_FILES = ("wire.py", "confine.py", "probe", "driver")
+ISLAND_FILES = ("wire.py", "confine.py", "seccomp.py", "owntime.py", "probe", "driver")
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,12 @@ def _moved(path: str, prefix: str) -> str:
 
 @dataclass(frozen=True)
 class Launched:
-    """A zygote's process, the file its stderr goes to, and the folders to remove when it is gone."""
+    """A zygote's process, the file its stderr goes to, the folders to remove when it is gone, and its runs' users."""
 
     process: subprocess.Popen[bytes]
     stderr: IO[bytes]
     folders: tuple[str, ...] = ()
+    users: Lease | None = None
 
 
 class Backend(Protocol):
@@ -86,10 +87,19 @@ class Backend(Protocol):
     @property
     def name(self) -> str: ...
 
-    def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
+    def launch(
+        self,
+        python: str,
+        options: Mapping[str, Any],
+        control: int,
+        data: Path | None,
+        slot: int,
+        devices: Sequence[str] = (),
+    ) -> Launched:
         """Start ``python -m grader.driver.zygote`` inside. Raises SandboxError.
 
-        ``control`` is an inheritable descriptor; ``slot`` (0, 1, …) tells concurrent zygotes apart.
+        ``control`` is an inheritable descriptor; ``slot`` (0, 1, …) is the first block of users to try. ``devices`` are
+        the device files of GPUs to show inside; none unless a lab asks for them.
         """
         ...
 
@@ -110,9 +120,15 @@ def _zygote_argv(python: str, control: int, options: Mapping[str, Any]) -> list[
     return [python, "-s", "-B", "-m", "grader.driver.zygote", str(control), json.dumps(dict(options))]
 
 
-def _environ(island: str, home: str) -> dict[str, str]:
-    """All a zygote inherits. PYTHONHASHSEED is fixed so that the same bytes meet the same order of sets."""
-    return {
+def _environ(island: str, home: str, *, gpu: bool = False) -> dict[str, str]:
+    """All a zygote inherits. PYTHONHASHSEED is fixed so that the same bytes meet the same order of sets.
+
+    On a GPU TensorFlow takes all memory at once unless told otherwise, and leaves none to the runs of other workers. A
+    scheduler such as Slurm tells by CUDA_VISIBLE_DEVICES which of the machine's GPUs are for this worker.
+    """
+    ours = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ}
+    growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} | ours if gpu else {}
+    return growth | {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": home,
         "LANG": "C.UTF-8",
@@ -120,6 +136,7 @@ def _environ(island: str, home: str) -> dict[str, str]:
         "PYTHONPATH": island,
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
+        "PIP_NO_INDEX": "1",  # there is no network: `!pip install` ends at once and not after its retries
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_ENABLE_ONEDNN_OPTS": "1",
@@ -135,7 +152,15 @@ class Namespaces:
     name: str = "namespaces"
     bwrap: str | None = None
 
-    def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
+    def launch(
+        self,
+        python: str,
+        options: Mapping[str, Any],
+        control: int,
+        data: Path | None,
+        slot: int,
+        devices: Sequence[str] = (),
+    ) -> Launched:
         kernel = interpreter(python)
         if any(f"{path}/".startswith(("/tmp/", "/dev/")) for path in kernel.mounts):
             raise SandboxError(
@@ -157,20 +182,27 @@ class Namespaces:
         if options.get("matplotlib_cache"):
             read_only["/matplotlib"] = str(options["matplotlib_cache"])
             options = {**options, "matplotlib_cache": "/matplotlib"}
+        users = lease(slot)
         plan = {
             "read_only": _without_nested(read_only),
             "links": _system_links(),
             "argv": _zygote_argv(kernel.inside, control, options),
-            "environ": _environ(ISLAND, HOME),
-            "uid": FIRST_UID + slot if os.getuid() == 0 else None,
+            "environ": _environ(ISLAND, HOME, gpu=bool(devices)),
+            "devices": list(devices),
+            "users": [users.zygote, users.first_run, users.runs] if users else None,
             "bwrap": self.bwrap,
             "work": HOME,
             "keep_fds": [0, 1, 2, control],
             "stage": f"{base}/stage",
             "root": f"{base}/root",
         }
-        process, stderr = _start(plan, control)
-        return Launched(process, stderr, (base,))
+        try:
+            process, stderr = _start(plan, control)
+        except BaseException:
+            if users:
+                users.close()
+            raise
+        return Launched(process, stderr, (base,), users)
 
     def plan(self, disk_mb: int, overlays: Mapping[str, str], dataset: str = "") -> dict[str, Any]:
         return {
@@ -179,7 +211,7 @@ class Namespaces:
             "seccomp": True,
             "work": HOME,
             "disk_mb": disk_mb,
-            "processes": 512,
+            "processes": PROCESSES,
             "overlays": dict(overlays),
         }
 
@@ -201,7 +233,15 @@ class Bare:
 
     name: str = "none"
 
-    def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
+    def launch(
+        self,
+        python: str,
+        options: Mapping[str, Any],
+        control: int,
+        data: Path | None,
+        slot: int,
+        devices: Sequence[str] = (),
+    ) -> Launched:
         base = tempfile.mkdtemp(prefix="grader-")
         island = f"{base}/island/grader"
         os.makedirs(island)
@@ -215,7 +255,7 @@ class Bare:
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             pass_fds=(control,),
-            env=_environ(os.path.dirname(island), base),
+            env=_environ(os.path.dirname(island), base, gpu=bool(devices)),
             cwd=base,
             start_new_session=True,
         )

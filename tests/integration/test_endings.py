@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from grader import wire
-from grader.grading import Setting, grade_submission
+from grader import runner, wire
+from grader.grading import Setting, grade_submission, refused
 from grader.records import Ending, Level, Outcome
+from grader.sandbox import cgroups
 from grader.submissions import collect
+from tests.lacking import lacking
 
 SAVE = "open('before.txt', 'w').write('done before the end')"
 KEEP = ("before.txt",)
@@ -67,6 +69,32 @@ def test_leaving_the_notebook_is_an_error_of_that_cell(notebook, source):
     assert kept(run) == {"before.txt"}
 
 
+def test_shell_lines_without_a_terminal_or_a_network_are_nobodys_error(notebook):
+    """Each ends in a moment and says why it failed; the cell goes on, and knows the exit code."""
+    run = notebook(
+        "!echo hello; echo wrong >&2\n!exit 3\ncode = _exit_code",
+        f"!{sys.executable} -m pip install a-package-that-nobody-has\nafter = 1",
+        "%pip install another\nlater = 2",
+        "%tensorflow_version 1.x\nfollowing = 4",
+        "!kill -9 $$\nfiles = !echo one; echo two\nkilled = _exit_code",
+        "print(code, after, later, following, killed, files)",
+    )
+    assert (run.facts.ending, run.facts.cell_errors) == (Ending.OK, ())
+    shown = run.facts.executed.decode()
+    assert "hello" in shown
+    assert "wrong" in shown
+    assert "No matching distribution" in shown
+    assert "3 1 2 4 -9 ['one', 'two']" in shown
+    assert run.facts.timings["own"] < 20
+
+
+def test_a_shell_line_that_never_ends_is_ended_with_its_notebook(notebook):
+    run = notebook(SAVE, "!sleep 600", "x = 1", limits={"wall_s": 2}, keep=KEEP)
+    assert run.facts.ending is Ending.TIMEOUT
+    assert kept(run) == {"before.txt"}
+    assert run.link is not None
+
+
 def test_waiting_for_input_does_not_hang(notebook):
     """There is nobody to type."""
     run = notebook("name = input('who? ')")
@@ -81,7 +109,7 @@ def test_a_notebook_that_never_ends_is_interrupted_when_its_time_is_up(notebook)
     assert run.facts.ending is Ending.TIMEOUT
     assert run.facts.ending_detail == "in code cell 3"
     assert kept(run) == {"before.txt"}
-    assert run.facts.timings["notebook"] < 8
+    assert run.facts.timings["own"] < 8
     run.link.send(wire.Ask("n", wire.Name("x")))
     assert run.link.receive(deadline(5)).value == wire.Lit(6)
 
@@ -104,7 +132,7 @@ def test_a_notebook_that_ignores_interrupts_is_killed(notebook):
     assert run.facts.ending is Ending.TIMEOUT
     assert kept(run) == {"before.txt"}
     assert run.link is None
-    assert run.facts.timings["notebook"] < 15
+    assert run.facts.timings["own"] < 15
 
 
 def test_many_cells_share_one_clock(notebook):
@@ -149,6 +177,33 @@ def test_memory_of_many_processes_counts_together(notebook):
     assert run.facts.timings["run"] < 12
 
 
+ONE_WAS_ENDED = """
+import contextlib, os, signal, time
+children = []
+for _ in range(6):
+    children.append(os.fork())
+    if not children[-1]:
+        hog = b"x" * 150_000_000
+        time.sleep(60)
+while os.waitpid(-1, 0)[1] != signal.SIGKILL: pass
+for child in children:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_the_machine_took_back_between_two_looks_counts(notebook, monkeypatch):
+    """It ended one of many processes and the notebook the others: what the watch finds is small, and the run is over."""
+    if cgroups.find() is None:
+        lacking("control groups for memory and pids that this user may make", installable=False)
+    monkeypatch.setattr(runner, "WATCH_EVERY_S", 4.0)
+    run = notebook(SAVE, ONE_WAS_ENDED, limits={"memory_mb": 300, "wall_s": 15}, keep=KEEP)
+    assert run.facts.ending is Ending.OUT_OF_MEMORY
+    assert kept(run) == {"before.txt"}
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -182,7 +237,7 @@ def test_printing_without_end_is_an_output_flood(notebook):
     assert run.facts.ending_detail == "in code cell 3"
     assert kept(run) == {"before.txt"}
     assert len(run.facts.executed) < 3 << 20
-    assert run.facts.timings["notebook"] < 12
+    assert run.facts.timings["own"] < 12
 
 
 def test_more_files_than_the_lab_keeps_are_refused_one_by_one(notebook):
@@ -214,7 +269,7 @@ def test_a_full_disk_is_an_error_of_the_notebook(notebook):
 
 FLOOD = """
 import resource, sys
-from grader import wire
+from grader import runner, wire
 from grader.records import Limits
 from grader.runner import Job, run_notebook
 from grader.sandbox.canary import choose
@@ -266,8 +321,14 @@ def test_a(student):
             "tiny.ipynb",
             Ending.WRONG_LAB,
         ),
+        (
+            b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {},'
+            b'"outputs": [], "execution_count": null, "source": "x = \'' + b"a" * (257 << 10) + b"'\"}]}",
+            "tiny.ipynb",
+            Ending.TOO_LARGE,
+        ),
     ],
-    ids=["pdf", "cut off", "no bytes", "no cells", "wrong lab"],
+    ids=["pdf", "cut off", "no bytes", "no cells", "wrong lab", "too much code"],
 )
 def test_a_file_that_cannot_be_run_gets_a_verdict_without_a_sandbox(make_lab, tmp_path, content, name, ending):
     """No points, the whole maximum, and a sentence about what is wrong; no zygote is needed for it."""
@@ -276,7 +337,7 @@ def test_a_file_that_cannot_be_run_gets_a_verdict_without_a_sandbox(make_lab, tm
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     (submission,) = collect([tmp_path / "class"], {"tiny", "other"}, None).submissions
-    graded = grade_submission(None, Setting(lab, None, None, "secret", lab.limits, Level.L2), submission)
+    graded = refused(Setting(lab, None, None, "secret", lab.limits, Level.L2), submission)
     assert graded.verdict.ending is ending
     assert (graded.verdict.score, graded.verdict.max_score) == (0.0, 10.0)
     assert graded.verdict.checks[0].outcome is Outcome.FAILED
