@@ -1,10 +1,11 @@
 """The trusted half of a run's channel, and the tape.
 
 Theory of operation. A `Link` is one channel to an untrusted process: every read has an absolute deadline and a cap,
-and the first thing that is not of the protocol ends it (`ChannelError`). A `Session` asks questions over up to two
-links: *live* (the student's kernel) and *clean* (a second sandbox with the kept files and no student code, started
-when first needed), and writes every question and answer on a `Tape`. A session without links *replays* a tape: that
-is how regrading works without running anything.
+and the first thing that is not of the protocol ends it (`ChannelError`). How long to wait for a report to begin is
+counted in the own time of the run behind it (`owntime`): a machine that is busy with others costs no answer. A `Session`
+asks questions over up to two links: *live* (the student's kernel) and *clean* (a second sandbox with the kept files and
+no student code, started when first needed), and writes every question and answer on a `Tape`. A session without links
+*replays* a tape: that is how regrading works without running anything.
 
 Tape keys. A question is known by its side, kind and expression, where drawn inputs stand under the name of their
 draw (they need not be generated again) and handles under the question that made them; a question that is asked
@@ -18,7 +19,7 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -26,10 +27,14 @@ import numpy as np
 
 from grader import wire
 from grader.errors import ChannelError, OursError
+from grader.owntime import Clock, Patience, Wall
+from grader.records import GpuActivity
 
 Side = Literal["live", "clean"]
 #: A probe may be late by this much before its channel is given up: the driver itself waits 5 s longer than the deadline.
 LATE_S = 15.0
+#: A report that has begun must have arrived by then: 64 MiB take 0.1 s on a quiet machine.
+FRAME_S = 60.0
 #: All answers of one run together; the tape keeps every one of them in memory and on disk.
 ANSWERS_CAP = 256 << 20
 
@@ -47,13 +52,23 @@ class Drawn(Protocol):
     def array(self) -> np.ndarray[Any, Any]: ...
 
 
+class Meter(Protocol):
+    """Tells what the run's processes did on the host's GPUs (see grader.gpu)."""
+
+    def activity(self, windows: Iterable[tuple[float, float]]) -> GpuActivity: ...
+
+
 class Link:
-    """One channel to an untrusted process. ``pid`` is that process as this side sees it, once it has spoken."""
+    """One channel to an untrusted process. ``pid`` is that process as this side sees it, once it has spoken.
+
+    ``clock`` tells the own time of the run it belongs to, where somebody measures it; wall time elsewhere.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.pid = 0
         self.received = 0
+        self.clock: Clock = Wall()
 
     def send(self, order: wire.Order, seconds: float = 60.0) -> None:
         self.sock.settimeout(seconds)
@@ -72,6 +87,19 @@ class Link:
             return wire.decode_report(self._exactly(size, deadline))
         except wire.WireError as error:
             raise ChannelError(f"the run sent something that is not of the protocol ({error})") from None
+
+    def hear(self, patience: Patience, cap: int = wire.REPORT_CAP) -> wire.Report:
+        """The next report, if it begins while there is patience. Raises ChannelTimeout if not, ChannelError."""
+        while (left := patience.left()) > 0:
+            self.sock.settimeout(left)
+            try:
+                self.sock.recv(1, socket.MSG_PEEK)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise ChannelError(f"the run's channel broke ({error})") from None
+            return self.receive(time.monotonic() + FRAME_S, cap)
+        raise ChannelTimeout("the run did not answer in time")
 
     def _exactly(self, size: int, deadline: float) -> bytes:
         parts: list[bytes] = []
@@ -118,13 +146,14 @@ class ChannelClosed(ChannelError):
 
 
 class TapeEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One question and its answer."""
+    """One question and its answer; ``gpu`` is what the host saw meanwhile, where it was measured."""
 
     side: Side
     key: str
     kind: wire.Kind
     question: str
     answer: wire.Answer
+    gpu: GpuActivity | None = None
 
 
 class Tape:
@@ -132,14 +161,20 @@ class Tape:
 
     def __init__(self, entries: tuple[TapeEntry, ...] = ()) -> None:
         self.entries = list(entries)
-        self._answers = {(e.side, e.key): e.answer for e in entries}
+        self._read = len(entries)
+        self._found = {(e.side, e.key): e for e in entries}
 
-    def find(self, side: Side, key: str) -> wire.Answer | None:
-        return self._answers.get((side, key))
+    def find(self, side: Side, key: str) -> TapeEntry | None:
+        return self._found.get((side, key))
 
     def add(self, entry: TapeEntry) -> None:
         self.entries.append(entry)
-        self._answers[entry.side, entry.key] = entry.answer
+        self._found[entry.side, entry.key] = entry
+
+    @property
+    def grown(self) -> bool:
+        """Whether there are answers on it that it did not begin with."""
+        return len(self.entries) > self._read
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self.entries)
@@ -164,8 +199,10 @@ class Session:
         seed: int,
         deadline_s: float,
         replay: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         self.tape = tape
+        self._meter = meter
         self.replay = replay
         self.deadline_s = deadline_s
         self.seed = seed
@@ -180,6 +217,8 @@ class Session:
         #: Whether a kernel that was there to be asked went away before it had answered everything.
         self.lost = False
         self._answered = 0
+        #: Pure questions to the live kernel that were quick, since the last one that changed it: they may come again.
+        self._again: list[tuple[wire.Expr, Mapping[str, Drawn], wire.Want, wire.Answer]] = []
         self._asked: dict[tuple[Side, str], int] = {}
 
     def ask(
@@ -194,7 +233,8 @@ class Session:
     ) -> wire.Answer:
         """Ask, or find the answer on the tape. ``draws`` resolves the placeholders in ``expr``."""
         key = self._key(side, expr, want, kind)
-        answer = self.tape.find(side, key)
+        entry = self.tape.find(side, key)
+        answer = entry.answer if entry else None
         if answer is None:
             if self.replay and not (side == "clean" and self._start_clean):
                 raise TapeMiss("a question of the suite is not on the tape")
@@ -204,14 +244,71 @@ class Session:
             if side == "live" and kind == "pure" and _repeatable(answer):
                 again = self._put(side, expr, draws or {}, want, kind, deadline_s or self.deadline_s)
                 answer = _agreed(answer, again)
+                if answer.status == "ok" and not _of_the_record(expr):
+                    self._again.append((expr, draws or {}, want, answer))
             self.lost |= side == "live" and self._live is not None and answer.status == "died"
             self.seconds += time.monotonic() - start
             self.tape.add(TapeEntry(side=side, key=key, kind=kind, question=brief(expr), answer=answer))
         if kind == "mutating":
             self._history[side] = key
+            if side == "live":
+                self._again.clear()
         if isinstance(answer.value, wire.Handle):
             self._origins[side, answer.value.id] = key
         return answer
+
+    def recheck(self) -> tuple[str, ...]:
+        """Ask quick pure questions once more, in another order, and tell which were answered otherwise than before.
+
+        Who counts questions, to answer the first ones honestly, does not know when this comes, nor in which order. A
+        kernel that goes away tells nothing; a replay has nobody to ask.
+        """
+        order = secrets.SystemRandom().sample(self._again, min(len(self._again), RECHECKS))
+        differing = []
+        until = time.monotonic() + RECHECK_S
+        for expr, draws, want, first in order:
+            if time.monotonic() > until:
+                break
+            again = self._put("live", expr, draws, want, "pure", self.deadline_s)
+            if again.status == "died":
+                break
+            if _agreed(first, again).status != "ok":
+                differing.append(brief(expr))
+        return tuple(sorted(set(differing)))
+
+    def measure(
+        self,
+        expr: wire.Expr,
+        draws: Mapping[str, Drawn] | None = None,
+        *,
+        seconds: float,
+        deadline_s: float | None = None,
+    ) -> tuple[wire.Answer, GpuActivity]:
+        """Put a question to the live kernel again and again for that long, while the host watches its GPUs.
+
+        Returns the last answer. It is one entry of the tape, however often it was asked.
+        """
+        key = self._key("live", expr, "auto", "stochastic", f"measured {seconds:g} s")
+        entry = self.tape.find("live", key)
+        if entry is None:
+            if self.replay:
+                raise TapeMiss("a measured question of the suite is not on the tape")
+            if self._meter is None:
+                raise OursError("a question is to be measured, and nothing measures this run")
+            self.missed += 1
+            deadline_s = deadline_s or self.deadline_s
+            begin, until = time.time(), time.monotonic() + seconds  # windows are by the host's clock, which may jump
+            answer = self._put("live", expr, draws or {}, "auto", "stochastic", deadline_s)
+            while answer.status == "ok" and time.monotonic() < until:
+                answer = self._put("live", expr, draws or {}, "auto", "stochastic", deadline_s)
+            end = time.time()
+            self.seconds += end - begin
+            gpu = self._meter.activity([(begin, end)])
+            self.lost |= self._live is not None and answer.status == "died"
+            fields: dict[str, Any] = {"kind": "stochastic", "question": brief(expr), "answer": answer, "gpu": gpu}
+            entry = TapeEntry(side="live", key=key, **fields)
+            self.tape.add(entry)
+        return entry.answer, entry.gpu or GpuActivity(problem="it was not measured")
 
     def put_file(self, path: str, data: bytes) -> None:
         """Put a kept file into the clean sandbox (nothing happens in a replay)."""
@@ -224,9 +321,9 @@ class Session:
         except ChannelError as error:
             self._dead["clean"] = str(error)
 
-    def _key(self, side: Side, expr: wire.Expr, want: wire.Want, kind: wire.Kind) -> str:
+    def _key(self, side: Side, expr: wire.Expr, want: wire.Want, kind: wire.Kind, *more: str) -> str:
         neutral = _rename_handles(expr, lambda number: self._origins.get((side, number), str(number)))
-        data = msgspec.msgpack.encode([side, want, kind, self._history[side], neutral])
+        data = msgspec.msgpack.encode([side, want, kind, self._history[side], neutral, *more])
         key = hashlib.sha256(data).hexdigest()[:32]
         if kind == "pure":
             return key
@@ -261,7 +358,7 @@ class Session:
             link = self._link(side)
             before = link.received
             link.send(question)
-            report = link.receive(time.monotonic() + deadline_s + LATE_S)
+            report = link.hear(Patience(deadline_s + LATE_S, link.clock))
             self._answered += link.received - before
             if self._answered > ANSWERS_CAP:
                 raise ChannelError(f"the run's answers are more than {ANSWERS_CAP >> 20} MiB together")
@@ -283,8 +380,16 @@ class Session:
 
 #: A pure question that was answered within this time is asked twice; both answers must agree.
 REPEAT_S = 0.25
+#: So many of them are asked once more when everything has been asked, for at most so long.
+RECHECKS = 8
+RECHECK_S = 1.0
 #: Relative and absolute: float32 sums taken in another order differ by some 1e-7.
 AGREE = 1e-5
+
+
+def _of_the_record(expr: wire.Expr) -> bool:
+    """Whether it asks for the record of training, which grows with every gradient that a suite asks for."""
+    return isinstance(expr, wire.Call) and expr.fn in (wire.Helper("training"), wire.Helper("training_summary"))
 
 
 def _repeatable(answer: wire.Answer) -> bool:

@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 HEADER = struct.Struct(">I")
 
 #: Largest frame the sandbox accepts from the trusted side (hidden inputs), and the default the trusted
@@ -38,11 +38,14 @@ ORDER_CAP = 256 << 20
 REPORT_CAP = 64 << 20
 #: Files cross in pieces of this size, so that no reader ever has to hold a whole large file in one frame.
 CHUNK = 1 << 20
+#: Copies of weights taken during training, all of a run together: three of a model of 5.4 million weights are 65 MB.
+SNAPSHOTS_CAP = 128 << 20
 
 #: dtypes that may cross, in numpy's little-endian spelling. Everything else is refused.
 DTYPES = frozenset({"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"})
 MAX_DIMS = 8
 MAX_ITEMS = 200_000
+MAX_PACKAGES = 1000
 #: Nesting of lists, dicts and expressions. msgspec itself raises RecursionError far above this.
 MAX_DEPTH = 32
 
@@ -171,17 +174,27 @@ class SourceCell(msgspec.Struct, frozen=True):
 
 
 class RunNotebook(msgspec.Struct, frozen=True, tag="run"):
-    """Run the cells, keep the models named in ``models``, send the files that match ``keep``, then wait for questions."""
+    """Run the cells, keep the models named in ``models``, send the files that match ``keep``, then wait for questions.
+
+    ``logical_cpus`` above 1: TensorFlow in the kernel has that many CPU devices. ``tell_fits``: say when `fit` runs.
+    ``snapshots``: epochs of training after which the weights of these models are kept too.
+    """
 
     cells: tuple[SourceCell, ...]
     seed: int
-    wall_s: float
     output_bytes: int
     keep: tuple[str, ...]
     keep_bytes: int
     models: tuple[Name, ...]
     probes: tuple[Name, ...] = ()
     stop_on_error: bool = False
+    logical_cpus: int = 1
+    tell_fits: bool = False
+    snapshots: tuple[int, ...] = ()
+
+
+class TimeUp(msgspec.Struct, frozen=True, tag="time_up"):
+    """The notebook's time is over: end the cell that runs, and tell what there is. The judge keeps the time."""
 
 
 class ServeFiles(msgspec.Struct, frozen=True, tag="serve"):
@@ -210,7 +223,7 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     pass
 
 
-Order = RunNotebook | ServeFiles | PutFile | Ask | Stop
+Order = RunNotebook | TimeUp | ServeFiles | PutFile | Ask | Stop
 
 # ---------------------------------------------------------------- reports: sandbox -> trusted
 
@@ -221,7 +234,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     version: int
     python: str
     platform: str
-    packages: dict[str, str]
+    packages: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_PACKAGES)]
     note: str = ""
 
 
@@ -246,6 +259,12 @@ class CellDone(msgspec.Struct, frozen=True, tag="cell_done"):
     line: int | None = None
     source_line: str = ""
     traceback: str = ""
+
+
+class Fitting(msgspec.Struct, frozen=True, tag="fitting"):
+    """A `fit` began (``active``) or ended. Claimed by the sandbox; when it arrives is the host's own observation."""
+
+    active: bool
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
@@ -313,7 +332,20 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     seconds: float = 0.0
 
 
-Report = Hello | Started | CellStarted | CellDone | Ended | FilePart | FileRefused | Kept | Observed | Ready | Answer
+Report = (
+    Hello
+    | Started
+    | CellStarted
+    | CellDone
+    | Fitting
+    | Ended
+    | FilePart
+    | FileRefused
+    | Kept
+    | Observed
+    | Ready
+    | Answer
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order, strict=True)

@@ -1,9 +1,9 @@
 """Run one notebook with nbclient, cell by cell, past errors, within its output cap and its time.
 
 Past errors, because one failed plot must not cost a student the model that trained before or after it; whether
-it "runs top to bottom" is a check of its own. The run's wall clock counts from the kernel's first answer: start
-and import are ours. When time is up the cell is interrupted; a kernel that ignores that is killed, and what is
-on disk still counts.
+it "runs top to bottom" is a check of its own. The judge keeps the time, from the kernel's first answer: start
+and import are ours. When it says that time is up the cell is interrupted; a kernel that ignores that is killed, and
+what is on disk still counts.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import asyncio
 import fnmatch
 import os
 import re
+import select
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import nbformat
+import zmq
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
@@ -23,13 +26,22 @@ from grader import wire
 from grader.driver import kernel as kernels
 from grader.driver.channel import Channel, read_frame
 from grader.driver.run import now
+from grader.owntime import OwnTime, Patience
 
 #: A cell's traceback and a stream's text are kept up to here; the rest is dropped with a mark.
 TEXT_CAP = 20_000
 CELL_OUTPUTS_CAP = 200
 INTERRUPT_GRACE_S = 3.0
+#: How soon the judge is heard while a cell runs.
+LISTEN_EVERY_S = 0.1
 START_S = 60.0
+#: We connect while the kernel is still making its sockets; by itself zmq would look again 0.1 to 0.2 s later.
+RECONNECT_MS = 5
 FILES_CAP = 500
+#: Folders within folders that are looked into. Python 3.11 walks by recursion: 3,000 of them ended the driver.
+DEPTH_CAP = 32
+#: Beginnings and ends of `fit` that are told of one run.
+FITS_CAP = 2_000
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -86,14 +98,19 @@ def _shorten(content: dict[str, Any], key: str) -> None:
 async def run(channel: Channel, order: wire.RunNotebook, kernel: kernels.Kernel) -> int:
     """Run, collect, then relay questions until the judge hangs up."""
     started = now()
+    loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(1)
+    await loop.run_in_executor(
+        thread, now
+    )  # started now: a notebook that takes every process it may leaves none for it
     session = _Session(channel, order, kernel)
     ended = await session.execute(started)
     channel.send(ended)
     send_files(channel, order)
     _send_executed(channel, session.notebook)
-    alive = ended.alive and await asyncio.to_thread(_finish, channel, order, kernel)
+    alive = ended.alive and await loop.run_in_executor(thread, _finish, channel, order, kernel)
     channel.send(wire.Ready())
-    await asyncio.to_thread(_relay, channel, kernel, alive)
+    await loop.run_in_executor(thread, _relay, channel, kernel, alive)
     return 0
 
 
@@ -108,10 +125,31 @@ class _Session:
         self.client = Client(self.notebook, km=kernel.manager, allow_errors=True, iopub_timeout=10)
         self.client.output_cap = order.output_bytes
         self.first_error = ""
+        self.fits_told = 0
 
     async def execute(self, started: float) -> wire.Ended:
+        """Run the cells, and meanwhile pass on when `fit` runs."""
+        if self.kernel.fits is None:
+            return await self._execute(started)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.kernel.fits, self._fitting, self.kernel.fits)
+        try:
+            return await self._execute(started)
+        finally:
+            loop.remove_reader(self.kernel.fits)
+
+    def _fitting(self, descriptor: int) -> None:
+        told = os.read(descriptor, FITS_CAP - self.fits_told)
+        self.fits_told += len(told)
+        for byte in told:
+            self.channel.send(wire.Fitting(bool(byte)))
+        if not told:  # the kernel is gone, or has told as much as anyone will hear
+            asyncio.get_running_loop().remove_reader(descriptor)
+
+    async def _execute(self, started: float) -> wire.Ended:
         client = self.client
         client.kc = self.kernel.manager.client()
+        client.kc.context.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         client.kc.start_channels()
         client.kc.allow_stdin = False
         await self._first_answer()
@@ -120,9 +158,8 @@ class _Session:
         how, detail, alive = "ok", "", True
         code_cells = [(i, c) for i, c in enumerate(self.notebook.cells) if c.cell_type == "code" and c.source.strip()]
         for number, (index, cell) in enumerate(code_cells, start=1):
-            left = self.order.wall_s - (now() - begin)
             self.channel.send(wire.CellStarted(number))
-            how, detail, alive = await self._cell(cell, index, number, left)
+            how, detail, alive = await self._cell(cell, index, number)
             if how != "ok":
                 break
         if how == "ok" and self.first_error:
@@ -147,19 +184,18 @@ class _Session:
             if (waiting and now() > deadline) or await self.kernel.manager.provisioner.poll() is not None:
                 raise RuntimeError("the kernel did not start")
 
-    async def _cell(self, cell: Any, index: int, number: int, left: float) -> tuple[str, str, bool]:
+    async def _cell(self, cell: Any, index: int, number: int) -> tuple[str, str, bool]:
         start = now()
         self.client.failure = None
         task = asyncio.ensure_future(self.client.async_execute_cell(cell, index, store_history=True))
         how, alive = "ok", True
-        deadline = start + max(left, 0.05)
         while not task.done():
-            await asyncio.wait({task}, timeout=min(0.25, max(0.01, deadline - now())))
+            await asyncio.wait({task}, timeout=LISTEN_EVERY_S)
             if task.done():
                 break
             if self.client.flooded:
                 how = "output flood"
-            elif now() >= deadline:
+            elif self._time_is_up():
                 how = "timeout"
             if how != "ok":
                 alive = await self._interrupt(task)
@@ -177,11 +213,19 @@ class _Session:
         self._report_cell(cell, number, now() - start, how, detail)
         return how, "" if how == "ok" else detail, alive
 
+    def _time_is_up(self) -> bool:
+        """Whether the judge has said so, or has gone."""
+        if not select.select([self.channel.sock], [], [], 0)[0]:
+            return False
+        return isinstance(self.channel.receive(), wire.TimeUp | None)
+
     async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
         """Interrupt the cell; True if the kernel obeyed. A kernel that does not is killed."""
         for _ in range(2):
             await self.kernel.manager.interrupt_kernel()
-            await asyncio.wait({task}, timeout=INTERRUPT_GRACE_S)
+            patience = _patience(self.kernel, INTERRUPT_GRACE_S)
+            while not task.done() and (left := patience.left()):
+                await asyncio.wait({task}, timeout=left)
             if task.done():
                 task.exception()  # looked at, so that asyncio does not complain
                 return True
@@ -196,13 +240,25 @@ class _Session:
             message = detail if how != "ok" else ""
             self.channel.send(wire.CellDone(number, how == "ok", seconds, how if how != "ok" else "", message))
             return
-        kind, message = str(error.get("ename", ""))[:200], str(error.get("evalue", ""))[:2000]
+        kind, message = str(error.get("ename", ""))[:200], _both_ends(str(error.get("evalue", "")))
         traceback = ANSI.sub("", "\n".join(str(part) for part in error.get("traceback", [])[:40]))[:TEXT_CAP]
         line = _line_of(traceback)
         lines = cell.source.splitlines()
         source = lines[line - 1][:300] if line and 0 < line <= len(lines) else ""
         self.first_error = self.first_error or f"{kind} in code cell {number}"
         self.channel.send(wire.CellDone(number, False, seconds, kind, message, line, source, traceback))
+
+
+def _patience(kernel: kernels.Kernel, seconds: float) -> Patience:
+    """So many seconds of the kernel's own time: on a busy machine it obeys and answers later."""
+    own = OwnTime(os.cpu_count() or 1, lambda: [kernel.pid])
+    own.look()
+    return Patience(seconds, own)
+
+
+def _both_ends(message: str) -> str:
+    """A long message without its middle: TensorFlow puts a graph's traceback before what happened."""
+    return message if len(message) <= 2000 else f"{message[:1000]} … {message[-990:]}"
 
 
 def _line_of(traceback: str) -> int | None:
@@ -220,25 +276,34 @@ def send_files(channel: Channel, order: wire.RunNotebook) -> None:
     work = os.getcwd()
     for folder, names, files in os.walk(work, followlinks=False):
         names[:] = [n for n in sorted(names) if not os.path.islink(os.path.join(folder, n))][:1000]
+        if os.path.relpath(folder, work).count(os.sep) >= DEPTH_CAP:
+            names.clear()
         for name in sorted(files)[:2000]:
             path = os.path.relpath(os.path.join(folder, name), work).replace(os.sep, "/")
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in order.keep):
                 matches.append((os.lstat(path).st_mtime_ns, path))
     left = order.keep_bytes
     for _, path in sorted(matches)[FILES_CAP:]:
-        channel.send(wire.FileRefused(path[:500], f"more than {FILES_CAP} files"))
+        channel.send(wire.FileRefused(_unicode(path)[:500], f"more than {FILES_CAP} files"))
     for position, (_, path) in enumerate(sorted(matches)[:FILES_CAP], start=1):
         try:
             data = _read(path, left)
         except (OSError, ValueError) as error:
-            channel.send(wire.FileRefused(path[:500], str(error)[:200]))
+            channel.send(wire.FileRefused(_unicode(path)[:500], _unicode(str(error))[:200]))
             continue
         left -= len(data)
         for part in kernels.parts(path, data, position):
             channel.send(part)
 
 
+def _unicode(text: str) -> str:
+    """The text with a mark for every byte that is no Unicode: only that can cross, and a file may have any name."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _read(path: str, cap: int) -> bytes:
+    if _unicode(path) != path:
+        raise ValueError("its name is not Unicode")
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, os.O_RDONLY | flags)
     with os.fdopen(descriptor, "rb") as file:
@@ -294,13 +359,14 @@ def _relay(channel: Channel, kernel: kernels.Kernel, alive: bool) -> None:
 
 
 def _exchange(kernel: kernels.Kernel, ask: wire.Ask) -> bytes | None:
+    patience = _patience(kernel, ask.deadline_s + 5)
     kernel.probe.settimeout(ask.deadline_s + 5)
     try:
         kernel.probe.sendall(wire.frame(ask))
-        body = read_frame(kernel.probe, ask.max_bytes)
-        if body is None:
-            return None
-        return body
+        while not select.select([kernel.probe], [], [], left := patience.left())[0]:
+            if not left:
+                raise TimeoutError
+        return read_frame(kernel.probe, ask.max_bytes)
     except (OSError, wire.WireError):
         kernel.kill()
         return None

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import importlib.metadata
+import importlib
 import json
 import os
 import platform
@@ -38,7 +38,7 @@ from grader import wire
 from grader.driver import kernel as kernels
 from grader.driver import notebook
 from grader.driver.channel import Channel, read_exactly
-from grader.driver.run import put_file, serve_clean
+from grader.driver.run import CUDA, installed, put_file, serve_clean
 
 #: Tells a process of this module that it is the kernel, and what it needs; gone before a cell runs.
 KERNEL_VARIABLE = "GRADER_PORTABLE_KERNEL"
@@ -84,7 +84,7 @@ def serve(channel: Channel, request: dict[str, Any]) -> int:
     if request["clean"]:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the kernel has claimed the GPU's memory already
         preload([])
-    channel.send(wire.Hello(wire.VERSION, platform.python_version(), platform.platform(), versions()))
+    channel.send(wire.Hello(wire.VERSION, platform.python_version(), platform.platform(), installed(PACKAGES + CUDA)))
     while True:
         order = channel.receive()
         match order:
@@ -103,15 +103,6 @@ def serve(channel: Channel, request: dict[str, Any]) -> int:
                 channel.send(wire.Answer(nonce, "died", None, wire.Fault("NotRunning", "nothing has been run yet")))
 
 
-def versions() -> dict[str, str]:
-    """The versions of what notebooks import, without importing it."""
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
 # ---------------------------------------------------------------- the driver
 
 
@@ -123,7 +114,9 @@ async def _run(channel: Channel, order: wire.RunNotebook, request: dict[str, Any
             "port": server.getsockname()[1],
             "token": token,
             "seed": order.seed,
+            "snapshots": order.snapshots,
             "folders": request["folders"],
+            "logical_cpus": order.logical_cpus,
         }
         environ = {**os.environ, KERNEL_VARIABLE: json.dumps(options), "TF_CPP_MIN_LOG_LEVEL": _quiet()}
         environ |= {"IPYTHONDIR": f"{request['tmp']}/ipython"}  # no start-up scripts or history of the student's own
@@ -235,15 +228,14 @@ def become_kernel(options: dict[str, Any], connection: str) -> None:
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     preload(options["folders"])
     probe = dial(options["port"], options["token"])
-    kernels.serve_kernel(connection, probe, options["seed"])
+    kernels.serve_kernel(connection, probe, options["seed"], options["logical_cpus"], tuple(options["snapshots"]))
 
 
 def preload(folders: list[str]) -> None:
     """Import and hook TensorFlow, so that training is recorded. ``folders``: data to serve instead of the cache's."""
     try:
-        import keras  # noqa: F401
-        import pandas  # noqa: F401
-        import tensorflow  # noqa: F401
+        for name in ("keras", "pandas", "tensorflow"):
+            importlib.import_module(name)
     except ImportError:  # the cell that imports it will say so, and the advice on it is the student's to read
         return
     from grader.probe import data, hooks

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.metadata
 import os
 import platform
 import random
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from grader import wire
 from grader.driver.channel import Channel
+
+#: What lies beside a TensorFlow that was installed for a GPU: the card tells where it is not what TensorFlow needs.
+CUDA = ("nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12")
+
+
+def installed(names: Sequence[str]) -> dict[str, str]:
+    """The versions of these packages, of those that are there, without importing them."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def serve(sock: socket.socket, request: dict[str, Any], versions: dict[str, str]) -> int:

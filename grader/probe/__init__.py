@@ -6,11 +6,12 @@ plain data. It also hooks training (`hooks`) and redirects the well-known data l
 (`data`). Everything it says is untrusted: a hostile notebook can change any of it. That is why it holds no
 label, no threshold and no expected value, and why its answers are graded *observed*.
 
-An island: standard library, numpy and the wire; Keras and TensorFlow only through the kernel's own imports.
+An island: standard library, numpy, the wire and the clock; Keras and TensorFlow only through the kernel's own imports.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -22,13 +23,16 @@ from typing import Any
 import numpy as np
 
 from grader import wire
-from grader.probe.encode import plain
+from grader.owntime import OwnTime, Patience
+from grader.probe.encode import plain, type_name
 from grader.probe.evaluate import Missing, evaluate
 
 __all__ = ["Probe", "QuestionTimeout"]
 
 #: Exceptions are told in at most this many characters: their text is the student's.
 MESSAGE_CAP = 2000
+#: An answer's own time is measured from here on: most answers are there before, and cost no look at all threads.
+QUICK_S = 1.0
 
 
 class QuestionTimeout(BaseException):
@@ -89,8 +93,7 @@ class Probe:
     def _handle(self, result: Any) -> wire.Handle:
         number = len(self.handles) + 1
         self.handles[number] = result
-        kind = type(result)
-        return wire.Handle(number, f"{kind.__module__}.{kind.__qualname__}"[:200])
+        return wire.Handle(number, type_name(result))
 
 
 def describe_fault(error: BaseException) -> wire.Fault:
@@ -102,25 +105,34 @@ def describe_fault(error: BaseException) -> wire.Fault:
     line, source = None, ""
     try:
         for entry in traceback.extract_tb(error.__traceback__):
-            if "ipykernel_" in entry.filename or entry.filename.startswith(("<ipython", "/tmp/")):  # noqa: S108
+            if "ipykernel_" in entry.filename or entry.filename.startswith(("<ipython", "/tmp/")):
                 line, source = entry.lineno, (entry.line or "")[:300]
     except Exception:
         line = None
-    return wire.Fault(type(error).__name__[:200], message, line, source)
+    return wire.Fault(type_name(error).rpartition(".")[2], message, line, source)
 
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    """Raise QuestionTimeout in this thread after so many seconds, where the platform has interval timers."""
+    """Raise QuestionTimeout in this thread after so much own time, where the platform has interval timers."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
+    quick = min(QUICK_S, seconds / 2)
+    own = OwnTime(os.cpu_count() or 1, lambda: [os.getpid()])
+    patience: Patience | None = None
 
     def expire(*_: Any) -> None:
-        raise QuestionTimeout
+        nonlocal patience
+        own.look()
+        patience = patience or Patience(seconds - quick, own)
+        left = patience.left()
+        if not left:
+            raise QuestionTimeout
+        signal.setitimer(signal.ITIMER_REAL, left)
 
     before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, quick)
     try:
         yield
     finally:

@@ -10,18 +10,22 @@ import contextlib
 import io
 import json
 import os
+import weakref
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from grader.probe import hooks
+from grader.probe import encode, hooks
+from grader.probe.archives import plain_copy
+from grader.probe.restore import load_weights_at, load_with_code, weight_places
 
 #: Rows per eager forward pass: 1,000 MNIST images through a small network need some 50 MB.
 CHUNK_ROWS = 1000
 #: The weights inside a .keras archive are read into memory: 11 kB can claim to be 3.5 GB.
 ARCHIVED_CAP = 512 << 20
+_ARCHITECTURES: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 def predict(model: Any, inputs: Any, training: bool = False) -> Any:
@@ -42,7 +46,7 @@ def predict(model: Any, inputs: Any, training: bool = False) -> Any:
 def fit_shape(model: Any, inputs: Any) -> Any:
     """``inputs`` in the row shape the model was built for, where the number of values allows it."""
     try:
-        wanted = tuple(model.input_shape[1:])
+        wanted = built_shape(model)[1:]
     except Exception:  # several inputs, or not built: feed as they are
         return inputs
     have = inputs.shape[1:]
@@ -51,8 +55,23 @@ def fit_shape(model: Any, inputs: Any) -> Any:
     return inputs.reshape((len(inputs), *wanted))
 
 
+def built_shape(model: Any) -> tuple[Any, ...]:
+    """The input shape a model was built with. A subclass has no ``input_shape`` in Keras 3, but remembers its build."""
+    if hasattr(model, "input_shape"):
+        return tuple(model.input_shape)
+    shapes = model._build_shapes_dict
+    (shape,) = shapes.values() if isinstance(shapes, dict) else (shapes,)
+    return tuple(shape)
+
+
 def student_predict(model: Any, inputs: Any) -> Any:
-    """What the student's own ``model.predict`` says: an override shows here and not in the clean sandbox."""
+    """What the student's own ``model.predict`` says: an override shows here and not in the clean sandbox.
+
+    Where nothing on its way is the student's and Keras has not compiled it yet, the model is called instead: it would
+    be compiled for this alone, 0.1 s each time.
+    """
+    if hooks.predicts_as_keras(model):
+        return predict(model, inputs)
     return model.predict(fit_shape(model, np.asarray(inputs)), verbose=0)
 
 
@@ -80,6 +99,7 @@ def describe(model: Any) -> dict[str, Any]:
             ):
                 if key in raw and isinstance(raw[key], str | int | float | list | tuple):
                     config[key] = list(raw[key]) if isinstance(raw[key], tuple) else raw[key]
+            config |= _penalty(raw.get("kernel_regularizer"))
         except Exception:
             config = {}
         try:
@@ -105,6 +125,13 @@ def describe(model: Any) -> dict[str, Any]:
         "output_shape": _plain_shape(getattr(model, "output_shape", None)) if model.built else None,
         "compiled": compiled(model),
     }
+
+
+def _penalty(regularizer: Any) -> dict[str, float]:
+    """The factors of a layer's weight penalty: {"l1", "l2"}, as far as Keras's own regularizers have them."""
+    given = regularizer.get("config") if isinstance(regularizer, dict) else None
+    factors = {name: _float(given.get(name)) for name in ("l1", "l2")} if isinstance(given, dict) else {}
+    return {name: factor for name, factor in factors.items() if factor is not None}
 
 
 def _kinds(model: Any, depth: int = 0) -> list[str]:
@@ -179,11 +206,16 @@ def training_summary() -> dict[str, Any]:
 
 
 def architecture(model: Any) -> str:
-    """The model's architecture as JSON, flattened to built-in layers where it is the student's own class."""
+    """The model's architecture as JSON, flattened to built-in layers where it is the student's own class.
+
+    Made once for each model: Keras numbers what it traces, so a second trace has other names, and the same question
+    would get two answers.
+    """
     from grader.probe.keep import architecture as keep_architecture
 
-    text, _ = keep_architecture(model)
-    return text
+    if model not in _ARCHITECTURES:
+        _ARCHITECTURES[model] = keep_architecture(model)[0]
+    return _ARCHITECTURES[model]
 
 
 def rebuild(text: str, weights: list[Any] | None = None) -> Any:
@@ -195,10 +227,10 @@ def rebuild(text: str, weights: list[Any] | None = None) -> Any:
 
     described = json.loads(text)
     described.pop("compile_config", None)
-    model = keras.models.model_from_json(json.dumps(described))
-    if not model.built:
+    with blank() if weights is not None else contextlib.nullcontext():
+        model = keras.models.model_from_json(json.dumps(described))
         shape = described.get("config", {}).get("build_input_shape")
-        if shape:
+        if not model.built and shape:
             model.build(shape)
     if weights is not None:
         model.set_weights(weights)
@@ -206,6 +238,27 @@ def rebuild(text: str, weights: list[Any] | None = None) -> Any:
             if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
                 layer.finalize_state()
     return model
+
+
+@contextlib.contextmanager
+def blank() -> Iterator[None]:
+    """Weights made meanwhile are zeros: they get their values afterwards, and the first random number costs 20 ms."""
+    from keras.src.backend import random
+
+    def zeros(shape: Any, *args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.zeros(shape, dtype or "float32")
+
+    names = [name for name in ("normal", "uniform", "truncated_normal") if hasattr(random, name)]
+    real = {name: getattr(random, name) for name in names}
+    try:
+        for name in names:
+            setattr(random, name, zeros)
+        yield
+    finally:
+        for name in names:
+            setattr(random, name, real[name])
 
 
 def rebuild_kept(path: str, digest: str) -> Any:
@@ -228,7 +281,7 @@ def load_saved(path: str) -> Any:
     from grader.probe.keep import TENSORFLOW_FUNCTIONS
 
     known = {theirs: getattr(keras.activations, ours) for theirs, ours in TENSORFLOW_FUNCTIONS.items()}
-    return keras.models.load_model(path, compile=False, custom_objects=known)
+    return keras.models.load_model(plain_copy(path), compile=False, custom_objects=known)
 
 
 class Exported:
@@ -266,7 +319,7 @@ def load_weights(model: Any, path: str) -> Any:
     """Put a weights file into a model, whatever its format: .weights.h5, .h5, or a TensorFlow checkpoint prefix."""
     if path.endswith(".h5"):
         try:
-            model.load_weights(path)
+            model.load_weights(plain_copy(path))
         except ValueError as error:  # Keras prints the whole variable: keep what it says of the shapes
             raise ValueError(str(error).split(" Target variable:")[0]) from None
     else:
@@ -305,13 +358,13 @@ def optimizer_state(path: str) -> dict[str, Any]:
 
     if os.path.isdir(path):
         return {"present": False, "name": "", "iterations": None, "slots": 0}
-    source: Any = path
+    source: Any = plain_copy(path)
     config: Any = {}
     if zipfile.is_zipfile(path):
         group = "optimizer/vars"
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(_member(archive, "config.json")).get("compile_config")
-            source = io.BytesIO(_member(archive, "model.weights.h5"))
+            config = json.loads(archived(archive, "config.json")).get("compile_config")
+            source = io.BytesIO(archived(archive, "model.weights.h5"))
     else:
         group = "optimizer_weights"
     with h5py.File(source, "r") as file:
@@ -329,7 +382,8 @@ def optimizer_state(path: str) -> dict[str, Any]:
     }
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def archived(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member of an archive, if it is small enough to be read into memory."""
     if archive.getinfo(name).file_size > ARCHIVED_CAP:
         raise ValueError(f"{name} in this file is too large to be read")
     return archive.read(name)
@@ -377,13 +431,23 @@ def take(iterable: Any, count: int) -> list[Any]:
 
 
 def device(tensor: Any) -> str:
-    """Where an eager tensor lives, as TensorFlow says."""
-    return str(tensor.device)[:200]
+    """Where an eager tensor's memory is, as TensorFlow says.
+
+    Its ``device`` is that of the operation: for what a tf.function returns that is CPU:0, wherever it lies (measured).
+    """
+    return str(getattr(tensor, "backing_device", None) or tensor.device)[:200]
+
+
+def gpus() -> list[str]:
+    """The GPUs that TensorFlow sees here."""
+    import tensorflow as tf
+
+    return [str(device.name)[:200] for device in tf.config.list_physical_devices("GPU")]
 
 
 def type_name(thing: Any) -> str:
     """The object's type, as module.qualname."""
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"[:200]
+    return encode.type_name(thing)
 
 
 def made_of(layer: Any) -> list[str]:
@@ -407,6 +471,13 @@ def frame(columns: dict[str, Any]) -> Any:
     return pd.DataFrame(columns)
 
 
+def tensor(array: Any) -> Any:
+    """A tensor like the array."""
+    import tensorflow as tf
+
+    return tf.constant(array)
+
+
 def same(thing: Any, other: Any) -> bool:
     """Whether two handles are one object."""
     return thing is other
@@ -425,15 +496,20 @@ HELPERS: dict[str, Callable[..., Any]] = {
         rebuild_kept,
         load_saved,
         load_weights,
+        load_weights_at,
+        load_with_code,
+        weight_places,
         optimizer_state,
         weights,
         cross_entropy_gradients,
         take,
         device,
+        gpus,
         type_name,
         made_of,
         deliver,
         frame,
+        tensor,
         same,
     )
 }

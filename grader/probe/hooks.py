@@ -1,9 +1,12 @@
 """What the kernel records about training, while the notebook runs. Evidence grade: observed.
 
 Three hooks, put into Keras and TensorFlow before the first cell: `fit` (each call: data, epochs, the metrics of
-every epoch), `Optimizer.apply` (own loops) and `GradientTape.gradient` (own loops without an optimizer). The
+every epoch), `Optimizer.apply` (own loops) and `GradientTape.gradient` (own loops without an optimizer). Each also
+notes on which device it happened: `fit` where the model's variables are after each epoch, the tape where an eager
+gradient is. Inside a tf.function nothing can be said: a symbolic tensor has no place yet, so it is left out. The
 first time a variable is about to be trained, its value is copied, so that "the weights moved" can be said of
-any model, however it was trained. A hostile notebook can fake all of it.
+any model, however it was trained. Where the lab asks for it, weights are copied during `fit` (see `snapshots`). A
+hostile notebook can fake all of it.
 
 One recorder per process, because what it hooks is global to the process too.
 """
@@ -14,15 +17,20 @@ import functools
 import sys
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from grader.probe.snapshots import SNAPSHOTS
 
 #: Initial values are copied up to this many numbers per run (32 MB of float32); beyond it only digests of sums.
 COPY_CAP = 8_000_000
 #: Values of each metric kept per fit; notebooks train up to 1,000 epochs.
 EPOCH_CAP = 2_000
 FIT_CAP = 50
+#: Names of devices are counted apart up to this many; a machine has fewer.
+DEVICE_CAP = 16
 
 
 class Recorder:
@@ -36,6 +44,30 @@ class Recorder:
         self.copied = 0
         self.optimizers: dict[int, Any] = {}
         self.last_model: Any = None
+        self.devices: dict[str, int] = {}
+        self.fitting = 0
+        #: Called with True when the outermost `fit` begins and with False when it ends, where somebody listens.
+        self.tell: Callable[[bool], None] | None = None
+
+    def fit_began(self) -> None:
+        self.fitting += 1
+        if self.fitting == 1 and self.tell is not None:
+            self.tell(True)
+
+    def fit_ended(self) -> None:
+        self.fitting -= 1
+        if self.fitting == 0 and self.tell is not None:
+            self.tell(False)
+
+    def note_device(self, thing: Any) -> None:
+        """Count a step on the device of an eager tensor or of a variable, short: "GPU:0"."""
+        try:
+            place = getattr(thing, "backing_device", None) or getattr(getattr(thing, "value", None), "device", None)
+            name = str(place or "").rpartition("device:")[2][:40]
+        except Exception:  # recording must never break the notebook
+            return
+        if name and (name in self.devices or len(self.devices) < DEVICE_CAP):
+            self.devices[name] = self.devices.get(name, 0) + 1
 
     def remember(self, variables: Any) -> None:
         """Copy the values of variables met for the first time."""
@@ -111,7 +143,23 @@ def summary() -> dict[str, Any]:
         "tape_gradients": RECORDER.tape_gradients,
         "optimizer_applies": RECORDER.applies,
         "optimizer_steps": RECORDER.steps(),
+        "devices": dict(RECORDER.devices),
     }
+
+
+#: What `predict` is made of, where a class of the notebook's can step in, as Keras has it.
+PREDICTING = ("predict", "predict_step", "make_predict_function", "__call__")
+KERAS_OWN: dict[str, Any] = {}
+
+
+def predicts_as_keras(model: Any) -> bool:
+    """Whether `predict` would do nothing but call the model: all of it is Keras's own, and nothing was compiled yet."""
+    own, kind = vars(model), type(model)
+    return (
+        bool(KERAS_OWN)
+        and own.get("predict_function") is None
+        and all(name not in own and getattr(kind, name, None) is function for name, function in KERAS_OWN.items())
+    )
 
 
 def install() -> None:
@@ -120,6 +168,7 @@ def install() -> None:
     import tensorflow as tf
 
     trainer = next(base for base in keras.Model.__mro__ if "fit" in vars(base))
+    KERAS_OWN.update({name: getattr(keras.Model, name) for name in PREDICTING})
     _wrap(trainer, "fit", _fit)
     _wrap(keras.optimizers.Optimizer, "apply", _apply)
     _wrap(tf.GradientTape, "gradient", _gradient)
@@ -143,7 +192,9 @@ def _gradient(original: Any, tape: Any, args: Any, kwargs: Any) -> Any:
         RECORDER.remember([source for source in given if hasattr(source, "assign")])
     except Exception:  # recording must never break the notebook
         RECORDER.copied += 0
-    return original(tape, *args, **kwargs)
+    found = original(tape, *args, **kwargs)
+    RECORDER.note_device(found[0] if isinstance(found, list | tuple) and found else found)
+    return found
 
 
 def _apply(original: Any, optimizer: Any, args: Any, kwargs: Any) -> Any:
@@ -174,9 +225,11 @@ def _fit(original: Any, model: Any, args: Any, kwargs: Any) -> Any:
     except Exception:  # recording must never break the notebook
         record["incomplete"] = True
     start = time.perf_counter()
+    RECORDER.fit_began()
     try:
         return original(model, *args, **kwargs)
     finally:
+        RECORDER.fit_ended()
         record["seconds"] = time.perf_counter() - start
 
 
@@ -193,10 +246,15 @@ def _with_watcher(args: Any, kwargs: Any, model: Any, record: dict[str, Any]) ->
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             record["epochs"] += 1
+            RECORDER.note_device(next(iter(_trainable(model)), None))
             for key, number in (logs or {}).items():
                 series = record["logs"].setdefault(str(key)[:60], [])
                 if len(series) < EPOCH_CAP:
                     series.append(_number(number))
+            try:
+                SNAPSHOTS.epoch_ended(model)
+            except Exception:  # recording must never break the notebook
+                record["incomplete"] = True
 
     given = kwargs.get("callbacks")
     if given is None:
@@ -241,7 +299,7 @@ def _count(number: Any) -> int | None:
 
 
 def _describe_array(thing: Any) -> dict[str, Any]:
-    """Shape, dtype and range of (a sample of) what was fitted on; only the type where it is not an array."""
+    """Shape, dtype, range and edges of (a sample of) what was fitted on; only the type where it is not an array."""
     if thing is None:
         return {}
     kind = type(thing).__name__[:60]
@@ -254,7 +312,7 @@ def _describe_array(thing: Any) -> dict[str, Any]:
     if not isinstance(thing, np.ndarray) or thing.dtype.kind not in "biuf" or not thing.size:
         return {"type": kind}
     sample = thing[:: max(1, len(thing) // 2000)] if thing.ndim else thing
-    return {
+    facts = {
         "type": kind,
         "shape": [int(side) for side in thing.shape],
         "dtype": str(thing.dtype),
@@ -262,6 +320,9 @@ def _describe_array(thing: Any) -> dict[str, Any]:
         "high": float(np.nanmax(sample)),
         "mean": float(np.nanmean(sample)),
     }
+    if sample.ndim == 2:  # rows of word ids: which side is filled up with zeros
+        facts |= {"zero_first": float(np.mean(sample[:, 0] == 0)), "zero_last": float(np.mean(sample[:, -1] == 0))}
+    return facts
 
 
 def _trainable(model: Any) -> list[Any]:

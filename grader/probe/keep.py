@@ -9,12 +9,14 @@ nothing is kept, and the judge knows that only the live kernel can answer.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from grader import wire
+from grader.probe.snapshots import SNAPSHOTS
 
 #: Modules whose classes the clean sandbox has. Anything else in the JSON is student code.
 KNOWN_MODULES = ("keras", "builtins")
@@ -29,9 +31,20 @@ class NotKept(Exception):
 def keep(model: Any) -> tuple[bytes, str]:
     """(the kept model as bytes, a note). Raises NotKept."""
     text, source = architecture(model)
-    values = wire.to_value([np.asarray(w) for w in source.get_weights()])
     note = "" if source is model else "flattened from the student's class"
-    return msgspec.msgpack.encode(wire.Seq([wire.Lit(text), values])), note
+    return _packed(text, source.get_weights()), note
+
+
+def snapshots(model: Any) -> Iterator[tuple[int, bytes]]:
+    """(epoch, the model as it was after that epoch, as `keep` has it). Raises NotKept."""
+    text, source = architecture(model)
+    for epoch, values in SNAPSHOTS.of(model, source.weights):
+        yield epoch, _packed(text, values)
+
+
+def _packed(text: str, weights: list[Any]) -> bytes:
+    values = wire.to_value([np.asarray(w) for w in weights])
+    return msgspec.msgpack.encode(wire.Seq([wire.Lit(text), values]))
 
 
 def architecture(model: Any) -> tuple[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import socket
 import subprocess
 import sys
+import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,8 +63,32 @@ copy.set_weights(model.get_weights())
 copy.save("uncompiled.keras")
 plain = model.to_json()
 copy.compile("adam", own_loss)
+
+class Own(keras.Model):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.last = keras.layers.Dense(3)  # made first, used last: the file's order is not the model's
+        self.first = keras.layers.Dense(6, activation="relu")
+
+    def call(self, x):
+        return self.last(self.first(x))
+
+def build_own():
+    own = Own()
+    own(np.zeros((1, 4), "float32"))
+    own.compile("adam", "mse")
+    return own
+
+from grader.probe import keep, restore
+own = build_own()
+own.set_weights(list(model.get_weights()[2:] + model.get_weights()[:2]))
+own.save_weights("own.weights.h5")
+own.save("own.keras")
+traced = keep.architecture(build_own())[0]
+places = restore.weight_places(build_own())
 inputs = np.linspace(-1, 1, 20, dtype="float32").reshape(5, 4)
 told = {"expected": np.asarray(model(inputs)).tolist(), "plain": plain, "own_loss": copy.to_json()}
+told |= {"traced": traced, "places": places}
 open("told.json", "w").write(json.dumps(told))
 """
 
@@ -139,11 +166,50 @@ def test_a_whole_model_answers_as_it_did(room: Room, path: str):
     assert current().evidence is Evidence.VERIFIED
 
 
+def test_an_archive_is_repacked_before_keras_sees_it(made: Path, session: Session):
+    """Two members of one name: which of them is the model depends on the reader, so there is none, and the check says why."""
+    data = (made / "whole.keras").read_bytes()
+    twice = io.BytesIO(data)
+    with warnings.catch_warnings(), zipfile.ZipFile(twice, "a") as archive:
+        warnings.simplefilter("ignore", UserWarning)  # zipfile's own: duplicate name
+        archive.writestr("config.json", b"{}")
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", bytes(64 << 20))
+    for path, content, why in (("twice.keras", twice, "twice"), ("bomb.keras", bomb, "times its size")):
+        files = {path: content.getvalue()}
+        facts = RunFacts(
+            ending=Ending.OK,
+            files=files,
+            artifacts=(Artifact(path=path, size=len(files[path]), sha256="0" * 64, order=1),),
+        )
+        bench = Bench(load_lab(ROOT / "labs" / "checkpoints"), facts, session, files.__getitem__)
+        with running(Mark("a check", 1, Evidence.VERIFIED)), pytest.raises(CheckFailed) as failure:
+            Files(bench)[path].load_model().predict(INPUTS)
+        assert why in f"{failure.value} {failure.value.found}"
+
+
 @pytest.mark.parametrize("name", ["plain.weights.h5", "itself.ckpt", "model.ckpt", "net.ckpt-1"])
 def test_weights_go_back_into_the_architecture(room: Room, name: str):
     """Keras weights and TensorFlow checkpoints, of the model or of an object that holds it, restore it exactly."""
     answer = room.files.first(f"deep/weights/{name}").load_weights(room.told["plain"]).predict(INPUTS)
     assert np.allclose(answer, room.expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", ["own.weights.h5", "own.keras"])
+def test_weights_of_a_class_of_ones_own_are_restored_without_its_code(room: Room, path: str):
+    """The arrays go to their places in the traced architecture; loaded by the class's attribute names they would not."""
+    answers = room.files[path].load_weights(room.told["traced"], room.told["places"]).predict(INPUTS)
+    np.testing.assert_allclose(answers, room.expected, rtol=1e-5)
+    assert current().evidence is Evidence.VERIFIED
+    with pytest.raises(CheckFailed):
+        room.files["own.weights.h5"].load_weights(room.told["traced"])
+
+
+def test_places_that_a_file_does_not_have_are_refused(room: Room):
+    """A map that does not fit the file restores nothing."""
+    with pytest.raises(CheckFailed, match="has no weights for"):
+        room.files["own.weights.h5"].load_weights(room.told["traced"], ["elsewhere/vars/0"] * 4)
 
 
 @pytest.mark.parametrize("path", ["other.weights.h5", "other.ckpt"])

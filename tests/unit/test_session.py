@@ -216,6 +216,70 @@ def test_a_tape_survives_the_disk_with_every_kind_of_value():
     assert msgspec.msgpack.encode(back.entries) == msgspec.msgpack.encode(live.tape.entries)
 
 
+# ---------------------------------------------------------------- asked again
+
+
+def test_questions_come_again_in_another_order_when_all_has_been_asked():
+    """Whoever answers by the clock or by counting is found out; honest answers and stochastic questions are not."""
+    asked = []
+
+    def behave(sock):
+        while (ask := read_ask(sock)) is not None:
+            asked.append(ask.expr.fn.name)
+            value = 1.0 if ask.expr.fn.name != "counts" or asked.count("counts") <= 2 else 2.0
+            sock.sendall(wire.frame(wire.Answer(ask.nonce, "ok", wire.Lit(value))))
+
+    with peer(behave) as link:
+        live = opened(link)
+        for name in ("a", "b", "counts", "c"):
+            assert live.ask("live", call(name)).status == "ok"
+        live.ask("live", call("chance"), kind="stochastic")
+        before = len(live.tape.entries)
+        assert live.recheck() == ("counts()",)
+    assert sorted(asked[-4:]) == ["a", "b", "c", "counts"]
+    assert len(live.tape.entries) == before, "a replay has nobody to ask again"
+
+
+def test_what_was_asked_before_the_model_was_changed_is_not_asked_again():
+    """Training on it changes its answers, honestly."""
+    with peer(honest(lambda ask, number: wire.Lit(float(number)))) as link:
+        live = opened(link)
+        live.ask("live", call("a"))
+        live.ask("live", call("train"), kind="mutating")
+        assert live.recheck() == ()
+
+
+def test_the_record_of_training_is_not_asked_again():
+    """It counts every gradient taken, those that a suite asks for too: an honest one has grown by then."""
+    asked = []
+
+    def behave(sock):
+        while (ask := read_ask(sock)) is not None:
+            asked.append(ask.expr.fn.name)
+            sock.sendall(wire.frame(wire.Answer(ask.nonce, "ok", wire.Lit(len(asked) > 2))))
+
+    with peer(behave) as link:
+        live = opened(link)
+        live.ask("live", wire.Call(wire.Helper("training"), (wire.Name("model"),)))
+        assert live.recheck() == ()
+    assert asked == ["training", "training"]
+
+
+def test_a_kernel_that_is_gone_is_not_inconsistent():
+    """Nor is a replay, which has nobody to ask."""
+
+    def once(sock):
+        for _ in range(2):
+            ask = read_ask(sock)
+            sock.sendall(wire.frame(wire.Answer(ask.nonce, "ok", wire.Lit(1.0))))
+
+    with peer(once) as link:
+        live = opened(link)
+        live.ask("live", call("a"))
+        assert live.recheck() == ()
+    assert opened(None, live.tape, replay=True).recheck() == ()
+
+
 # ---------------------------------------------------------------- the other end misbehaves
 
 
