@@ -15,6 +15,8 @@ EXIT_OK = 0
 EXIT_USAGE = 2
 EXIT_LAB = 3
 EXIT_OURS = 4
+#: Nothing went wrong, but not everything is graded: some runs wait for a machine with a GPU. Hides no other code.
+EXIT_DEFERRED = 5
 
 
 class GraderError(Exception):
@@ -66,6 +68,10 @@ class OursError(GraderError):
 
 class SandboxError(OursError):
     """The sandbox could not be made, or is weaker than the course demands."""
+
+
+class SandboxDied(SandboxError):
+    """Something of the sandbox was killed or gave no answer. It may do better the next time: nothing is proved by it."""
 
 
 class ChannelError(GraderError):

@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 
 RESULT_SCHEMA = 1
+#: A card is for the student, who may share it, or for the staff.
+Edition = Literal["student", "staff"]
 
 
 class Outcome(enum.Enum):
@@ -47,7 +49,9 @@ class Ending(enum.Enum):
     NOT_A_NOTEBOOK = "not a notebook"
     WRONG_LAB = "wrong lab"
     EMPTY = "empty"
+    TOO_LARGE = "too large"
     CHANNEL_BROKEN = "channel broken"
+    DEFERRED = "deferred"
     OURS = "our fault"
 
 
@@ -92,6 +96,45 @@ class CellError(Record, frozen=True):
     advice: Advice | None = None
 
 
+class Figure(Record, frozen=True):
+    """What a card draws of a check: a figure that points rest on, its 95 % interval, and where credit begins and is full.
+
+    Without a ``unit`` it is a share of 1. ``floor`` and ``full`` are None in the student's edition.
+    """
+
+    value: float
+    lo: float
+    hi: float
+    floor: float | None = None
+    full: float | None = None
+    unit: str = ""
+
+
+class Foreseen(Record, frozen=True):
+    """A breakage found by reading, without running. Not ``fails``: the line has no effect here. Never scored."""
+
+    cell: int
+    line: int
+    source_line: str
+    advice: Advice
+    fails: bool = True
+    in_function: bool = False
+
+
+class Measured(Record, frozen=True):
+    """A statistic that a threshold turned into credit. Staff only; `grader calibrate` fits its distribution.
+
+    ``best`` is the end of its interval that counts for the student (``value`` itself where doubt is no reason), so full
+    marks depend on ``best``. A ``share`` is of ``rows`` rows, an ``error`` a mean over them, a ``number`` anything else.
+    """
+
+    threshold: str
+    kind: Literal["share", "error", "number"]
+    value: float
+    best: float
+    rows: int = 0
+
+
 class CheckResult(Record, frozen=True):
     """One check's end. ``score`` may lie between 0 and ``points`` when FAILED (partial credit)."""
 
@@ -108,6 +151,8 @@ class CheckResult(Record, frozen=True):
     hint: str = ""
     blocked_by: str = ""
     staff_note: str = ""
+    figure: Figure | None = None
+    measured: tuple[Measured, ...] = ()
     seconds: float = 0.0
 
 
@@ -153,6 +198,14 @@ class WrongPicture(Record, frozen=True):
     public: bool
 
 
+class Bin(Record, frozen=True):
+    """Held-out predictions of about one confidence: its mean, the share that is right, and how many they are."""
+
+    confidence: float
+    right: float
+    count: int
+
+
 class Exhibits(Record, frozen=True):
     """What a card shows besides the checks. Nothing here is scored."""
 
@@ -160,6 +213,7 @@ class Exhibits(Record, frozen=True):
     layers: tuple[LayerRow, ...] = ()
     confusion: Confusion | None = None
     wrong: tuple[WrongPicture, ...] = ()
+    calibration: tuple[Bin, ...] = ()
 
 
 class Environment(Record, frozen=True):
@@ -172,7 +226,7 @@ class Environment(Record, frozen=True):
 
 
 class Limits(Record, frozen=True):
-    """What one run may use. Kernel start and import never count against ``wall_s``."""
+    """What one run may use. ``wall_s`` and ``question_s`` are its own time (`owntime`); start and import never count."""
 
     wall_s: float = 300.0
     memory_mb: int = 4096
@@ -180,6 +234,7 @@ class Limits(Record, frozen=True):
     disk_mb: int = 512
     question_s: float = 60.0
     threads: int = 2
+    source_kb: int = 256
 
 
 class Threshold(Record, frozen=True):
@@ -187,6 +242,33 @@ class Threshold(Record, frozen=True):
 
     floor: float
     full: float
+
+
+class Gpus(Record, frozen=True):
+    """What the host offers a run, by its own inventory. ``cards`` are names; empty where it offers none.
+
+    ``devices`` are the device files a sandbox shows. ``problem`` says why there is none, or why the host cannot tell
+    what a process does there; "" where it can.
+    """
+
+    cards: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    driver: str = ""
+    problem: str = ""
+
+
+class GpuActivity(Record, frozen=True):
+    """What a run's processes did on the host's GPUs within ``seconds``, as the host was told by NVML.
+
+    ``busy`` counts sample periods, ``peak`` and ``others`` (processes that are not the run's) are per cent of the
+    streaming multiprocessors' time. ``problem`` is why nobody knows: NVML failed meanwhile.
+    """
+
+    seconds: float = 0.0
+    problem: str = ""
+    busy: int = 0
+    peak: int = 0
+    others: int = 0
 
 
 class Artifact(Record, frozen=True):
@@ -198,8 +280,26 @@ class Artifact(Record, frozen=True):
     order: int = 0
 
 
+class Received(Record, frozen=True):
+    """When a submission was handed in, and how that is known.
+
+    A file's own dates are the student's to set and say nothing. ``given``: staff said so; ``lms``: the learning
+    platform's own record; ``first seen``: all that is known is when the grader met these bytes first. ``lms_id`` is
+    the student's number there, ``marked_late`` what it printed into a file's name.
+    """
+
+    at: str
+    known: Literal["given", "lms", "first seen"]
+    lms: Literal["", "canvas", "moodle", "gradescope"] = ""
+    lms_id: str = ""
+    marked_late: bool = False
+
+
 class Verdict(Record, frozen=True):
-    """All outcomes and the score of one run: the content of ``staff/result.json``."""
+    """All outcomes and the score of one run: the content of ``staff/result.json``.
+
+    ``data`` names the lab's data set; without one ("none") the ``tier`` says nothing.
+    """
 
     lab: str
     lab_title: str
@@ -213,9 +313,11 @@ class Verdict(Record, frozen=True):
     tier: Tier
     environment: Environment
     schema: int = RESULT_SCHEMA
+    data: str = ""
     attempt: int = 1
     ending_detail: str = ""
     cell_errors: tuple[CellError, ...] = ()
+    foreseen: tuple[Foreseen, ...] = ()
     needs_attention: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
@@ -224,7 +326,7 @@ class Verdict(Record, frozen=True):
     peak_memory_mb: float = 0.0
     limits: Limits = Limits()
     graded_at: str = ""
-    language: Literal["en", "zh"] = "en"
+    language: str = "en"
 
 
 def encode(record: Record, *, indent: int = 1) -> bytes:

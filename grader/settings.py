@@ -23,6 +23,10 @@ from grader.errors import OursError, UsageError, plain, suggest
 from grader.records import Level, Limits, Record
 
 LIMIT_NAMES = Limits.__struct_fields__
+#: The catalogues of the package; each file there is a language, see grader.reports.language.
+LOCALE = Path(__file__).parent / "locale"
+LABS_HERE = Path("labs")
+CHECKOUT_LABS = Path(__file__).resolve().parent.parent / "labs"
 
 
 class Option(Record, frozen=True):
@@ -43,14 +47,21 @@ class Settings(Record, frozen=True):
     """Every setting with its value. ``secret`` is empty unless the course sets one: ask ``secret(settings)``."""
 
     course_name: str = ""
-    language: Literal["en", "zh"] = "en"
+    language: str = "en"
     secret: str = ""
     data: Path | None = None
     mirror: str = ""
     min_level: int = 0
     kernel_python: Path | None = None
     jobs: int = 0
+    room_mb: int = 0
     labs: Path = Path("labs")
+    gradebook: Path | None = None
+    attempts: Literal["best", "last"] = "best"
+    late_percent: float = 0.0
+    late_max: float = 100.0
+    late_grace: float = 0.0
+    late_first_seen: bool = False
     limits: dict[str, float] = msgspec.field(default_factory=dict)
     due: dict[str, dt.datetime] = msgspec.field(default_factory=dict)
 
@@ -61,9 +72,14 @@ def _text(raw: Any) -> str:
     return raw.strip()
 
 
+def languages() -> tuple[str, ...]:
+    """English, and every language that has a catalogue."""
+    return ("en", *sorted(path.stem for path in LOCALE.glob("*.po")))
+
+
 def _language(raw: Any) -> str:
-    if raw not in ("en", "zh"):
-        raise ValueError('must be "en" or "zh"')
+    if raw not in languages():
+        raise ValueError(f"must be one of {', '.join(languages())}")
     return str(raw)
 
 
@@ -80,10 +96,49 @@ def _jobs(raw: Any) -> int:
     return value
 
 
+def _room(raw: Any) -> int:
+    value = _integer(raw)
+    if not 0 <= value <= 1 << 30:
+        raise ValueError("must be 0 (what is available) or a number of MiB")
+    return value
+
+
 def _level(raw: Any) -> int:
     value = _integer(raw.upper().removeprefix("L") if isinstance(raw, str) else raw)
     if value not in {int(level) for level in Level}:
         raise ValueError("must be a sandbox level, 0 to 3")
+    return value
+
+
+def _attempts(raw: Any) -> str:
+    if raw not in ("best", "last"):
+        raise ValueError('must be "best" or "last"')
+    return str(raw)
+
+
+def _percent(raw: Any) -> float:
+    return _between(raw, 100, "must be a number from 0 to 100")
+
+
+def _minutes(raw: Any) -> float:
+    return _between(raw, 100_000, "must be a number of minutes, 0 or more")
+
+
+def _between(raw: Any, most: float, otherwise: str) -> float:
+    try:
+        value = float("nan") if isinstance(raw, bool) else float(raw)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not 0 <= value <= most:
+        raise ValueError(otherwise)
+    return value
+
+
+def _yes_or_no(raw: Any) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    value = known.get(str(raw).strip().lower())
+    if value is None:
+        raise ValueError("must be true or false")
     return value
 
 
@@ -107,7 +162,13 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         field="course_name", table="course", key="name", parse=_text, help="Name of the course, shown on every card."
     ),
-    Option(field="language", table="course", key="language", parse=_language, help="Language of the cards: en or zh."),
+    Option(
+        field="language",
+        table="course",
+        key="language",
+        parse=_language,
+        help="Language of the cards: en, or one that has a catalogue, such as zh.",
+    ),
     Option(
         field="secret", table="course", key="secret", parse=_text, help="Seed of the held-out draws; keep it private."
     ),
@@ -116,7 +177,32 @@ OPTIONS: tuple[Option, ...] = (
     Option(field="min_level", table="sandbox", key="min_level", parse=_level, help="Refuse to grade below this level."),
     Option(field="kernel_python", table="kernel", key="python", parse=_path, help="Interpreter that runs notebooks."),
     Option(field="jobs", table="run", key="jobs", parse=_jobs, help="Runs at a time; 0 means one per core."),
+    Option(
+        field="room_mb",
+        table="run",
+        key="room_mb",
+        parse=_room,
+        help="Memory that all runs together may be promised, MiB; 0 means what is available.",
+    ),
     Option(field="labs", table="run", key="labs", parse=_path, help="Folder with the labs."),
+    Option(field="gradebook", table="course", key="gradebook", parse=_path, help="File of the gradebook."),
+    Option(
+        field="attempts", table="course", key="attempts", parse=_attempts, help="Attempt that counts: best or last."
+    ),
+    Option(
+        field="late_percent", table="late", key="percent_per_day", parse=_percent, help="Percent for each started day."
+    ),
+    Option(field="late_max", table="late", key="max_percent", parse=_percent, help="Most that lateness can cost."),
+    Option(
+        field="late_grace", table="late", key="grace_minutes", parse=_minutes, help="Minutes that are not late yet."
+    ),
+    Option(
+        field="late_first_seen",
+        table="late",
+        key="count_first_seen",
+        parse=_yes_or_no,
+        help="Whether lateness counts where the time is only when the grader first saw the file.",
+    ),
 )
 TABLES = (*dict.fromkeys(option.table for option in OPTIONS), "limits", "labs")
 
@@ -147,6 +233,11 @@ def load_settings(
             raise UsageError(f"unknown setting '{plain(name)}'", where="command line", fix=suggest(name, by_field))
         values[name] = _parsed(by_field[name], raw, "command line", Path())
     return Settings(**values, limits=limits)
+
+
+def gradebook_path(settings: Settings, out: Path) -> Path:
+    """The gradebook that goes with the cards in ``out``."""
+    return settings.gradebook or out / "gradebook.db"
 
 
 def limits_for(settings: Settings, lab_limits: Limits) -> Limits:
@@ -196,10 +287,13 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if Path(base).is_absolute() else home / ".local" / "state") / "grader"
 
 
+def labs_to_write(settings: Settings) -> Path:
+    """Where a new lab goes: the folder that was set, else ``labs`` here; into the checkout only from within it."""
+    return LABS_HERE if settings.labs == CHECKOUT_LABS else settings.labs
+
+
 def _default_labs() -> Path:
-    here = Path("labs")
-    checkout = Path(__file__).resolve().parent.parent / "labs"
-    return here if here.is_dir() or not checkout.is_dir() else checkout
+    return LABS_HERE if LABS_HERE.is_dir() or not CHECKOUT_LABS.is_dir() else CHECKOUT_LABS
 
 
 def _read_course(path: Path) -> dict[str, Any]:

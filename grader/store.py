@@ -3,34 +3,58 @@
     <out>/<lab>/<student>/card.html            the student's edition
     <out>/<lab>/<student>/staff/card.html      the staff's
                                 result.json    the verdict (docs/result-schema.md)
-                                executed.ipynb, artifacts/, facts.json, exhibits.json, tape.msgpack, submission.json
+                                executed.ipynb, artifacts/, facts.json, exhibits.json, tape.msgpack, submission.json,
+                                sketches.msgpack (a few weights of each kept model, see likeness),
+                                provenance.json (what the run rests on, see provenance)
 
 Names of artifacts are the student's: they are made safe, and the true ones stand in facts.json. A folder is built
-aside and moved into place, so that an interruption leaves the old run or the new one.
+aside and moved into place, so that an interruption leaves the old run or the new one. What a killed grader has left
+aside is swept by a later batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from grader.errors import UsageError
+from grader.errors import OursError, UsageError, plain
 from grader.grading import Graded
-from grader.records import Exhibits, Verdict, encode
+from grader.likeness import Sketch, sketches
+from grader.provenance import Provenance
+from grader.records import Edition, Exhibits, Verdict, encode
 from grader.runner import RunFacts
 from grader.session import Tape
 from grader.submissions import Submission
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+#: Writing a run takes a second. What lies aside for longer is nobody's any more, whoever else grades into this folder.
+LEFT_S = 3600.0
+Kind = TypeVar("Kind")
+CARDS: dict[Edition, str] = {"student": "card.html", "staff": "staff/card.html"}
+#: What judging again writes anew, by its path in a run's folder.
+TOLD = frozenset({"card.html", "staff/card.html", "staff/tape.msgpack", "staff/result.json", "staff/submission.json"})
 #: How a changed name ends. A name that looks so by itself is changed too, or it could take another file's place.
 MARKED = re.compile(r"-[0-9a-f]{10}$")
+#: Every path in a run's folder.
+PACKED = re.compile(r"(staff/(artifacts/)?)?[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+class Damaged(UsageError):
+    """A kept run cannot be read."""
+
+
+class Unwritable(OursError):
+    """A run cannot be kept."""
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -40,21 +64,34 @@ class Saved(msgspec.Struct, frozen=True):
     verdict: Verdict
     facts: RunFacts
     exhibits: Exhibits
-    tape_bytes: bytes
     submission: Submission
 
     def tape(self) -> Tape:
+        """Its questions and answers: up to 256 MiB, so read when asked for."""
+        path = self.folder / "staff" / "tape.msgpack"
         try:
-            return Tape.decode(self.tape_bytes)
+            return Tape.decode(path.read_bytes())
+        except (OSError, msgspec.DecodeError) as error:
+            raise _damaged(path, error) from None
+
+    def sketches(self) -> dict[str, Sketch]:
+        """Those of its kept models; none of a run that was kept before there were any."""
+        path = self.folder / "staff" / "sketches.msgpack"
+        try:
+            return msgspec.msgpack.decode(path.read_bytes(), type=dict[str, Sketch])
+        except FileNotFoundError:
+            return {}
         except msgspec.DecodeError as error:
-            raise _damaged(self.folder / "staff" / "tape.msgpack", error) from None
+            raise _damaged(path, error) from None
 
     def read_file(self, path: str) -> bytes:
         """One artifact's bytes, by its path in the run."""
         return (self.folder / "staff" / "artifacts" / safe_name(path)).read_bytes()
 
 
-def save(out: Path, submission: Submission, graded: Graded, cards: dict[str, str]) -> Path:
+def save(
+    out: Path, submission: Submission, graded: Graded, cards: Mapping[Edition, str], rests_on: Provenance | None = None
+) -> Path:
     """Write the run's folder. ``cards``: {"student": html, "staff": html}."""
     parent = out / submission.lab
     parent.mkdir(parents=True, exist_ok=True)
@@ -71,29 +108,133 @@ def save(out: Path, submission: Submission, graded: Graded, cards: dict[str, str
         (staff / "executed.ipynb").write_bytes(graded.facts.executed or b"{}")
         (staff / "tape.msgpack").write_bytes(graded.tape.encode())
         (staff / "submission.json").write_bytes(encode(submission))
+        (staff / "sketches.msgpack").write_bytes(msgspec.msgpack.encode(sketches(graded.facts.files)))
         for path, data in graded.facts.files.items():
             (artifacts / safe_name(path)).write_bytes(data)
         names = dict.fromkeys(graded.facts.files, b"")
         facts = msgspec.structs.replace(graded.facts, files=names, executed=b"")
         (staff / "facts.json").write_bytes(encode(facts))
+        if rests_on is not None:
+            paths = [path for path in building.rglob("*") if path.is_file()]
+            sizes = {path.relative_to(building).as_posix(): path.stat().st_size for path in paths}
+            (staff / "provenance.json").write_bytes(encode(msgspec.structs.replace(rests_on, sizes=sizes)))
         return _place(building, parent / submission.slug)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def update(folder: Path, graded: Graded, cards: dict[str, str]) -> None:
-    """Replace what a regrade changes: the verdict and the cards, each in one step."""
-    for path, data in (
-        (folder / "staff" / "result.json", encode(graded.verdict)),
-        (folder / "staff" / "tape.msgpack", graded.tape.encode()),
-        (folder / "staff" / "card.html", cards["staff"].encode()),
-        (folder / "card.html", cards["student"].encode()),
-    ):
-        write_whole(path, data)
+def pack(folder: Path) -> dict[str, bytes]:
+    """A run's folder as it travels to another machine or back: content by path. Nothing where there is none."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def place(out: Path, submission: Submission, files: Mapping[str, bytes]) -> Path:
+    """Put what `pack` gave in the place of the kept run, whole. Raises OursError for a path that no run has."""
+    for path in files:
+        if not PACKED.fullmatch(path):
+            raise OursError("a run came with a file that none has", where=plain(path))
+    final = run_folder(out, submission)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".building-", dir=final.parent))
+    os.chmod(building, 0o755)  # noqa: S103 - mkdtemp's 0700 would hide the card from its student
+    try:
+        (building / "staff" / "artifacts").mkdir(parents=True)
+        for path, data in files.items():
+            (building / path).write_bytes(data)
+        return _place(building, final)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def sweep(out: Path, lab: str) -> None:
+    """Remove what graders that were killed have left aside."""
+    for left in (*(out / lab).glob(".building-*"), *(out / lab).glob(".old-*")):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - left.stat().st_mtime) > LEFT_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """What is written meanwhile, by us and below ``place``. Raises Unwritable where it cannot be: a full disk, say."""
+    try:
+        yield
+    except OSError as error:
+        fix = "make room there and run the same command again: what is finished is kept"
+        raise Unwritable(f"cannot be written: {error.strerror or error}", where=str(place), fix=fix) from error
+
+
+def update(
+    folder: Path,
+    graded: Graded,
+    cards: Mapping[Edition, str],
+    submission: Submission,
+    rests_on: Provenance | None = None,
+    *,
+    whole: bool = False,
+) -> None:
+    """Replace what judging again changes, the verdict after the cards that tell of it. ``rests_on``: what it did now.
+
+    The tape only where there are new answers on it, unless the ``whole`` is to be written anew.
+    """
+    told = {CARDS[edition]: html.encode() for edition, html in cards.items()}
+    if whole or graded.tape.grown:
+        told["staff/tape.msgpack"] = graded.tape.encode()
+    _replace(folder, told | {"staff/result.json": encode(graded.verdict)}, submission, rests_on)
+
+
+def confirm(folder: Path, submission: Submission, rests_on: Provenance) -> None:
+    """Note that judging again, by what is there now, gave the same verdict."""
+    _replace(folder, {}, submission, rests_on)
+
+
+def _replace(folder: Path, told: Mapping[str, bytes], submission: Submission, rests_on: Provenance | None) -> None:
+    """Each file in one step, and last what the whole rests on: an interruption before that means judging again."""
+    files = {**told, "staff/submission.json": encode(submission)}
+    for path, data in files.items():
+        write_whole(folder / path, data)
+    old = provenance(folder)
+    if old is not None:
+        sizes = old.sizes | {path: len(data) for path, data in files.items()}
+        now = rests_on or old
+        new = msgspec.structs.replace(old, sizes=sizes, judging=now.judging, telling=now.telling)
+        write_whole(folder / "staff" / "provenance.json", encode(new))
+
+
+def provenance(folder: Path) -> Provenance | None:
+    """What a kept run rests on; None where nobody can tell."""
+    try:
+        return msgspec.json.decode((folder / "staff" / "provenance.json").read_bytes(), type=Provenance)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def stale(folder: Path, sizes: Mapping[str, int]) -> bool:
+    """Whether something that is told of a run (`TOLD`) is not as long as it was written: it has to be told again.
+
+    Raises Damaged where that is so of the run's own evidence. A power cut leaves files that are there and empty.
+    """
+    again = False
+    for path, size in sizes.items():
+        try:
+            there = (folder / path).stat().st_size
+        except OSError:
+            there = -1
+        if there != size and path not in TOLD:
+            raise _damaged(folder / path, ValueError(f"{max(there, 0)} bytes are left of {size}"))
+        again |= there != size
+    return again
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one."""
+    """Write a file so that a reader sees the old content or the new one.
+
+    What is there already stays: replacing a file took 4 ms here, as ext4 flushes the new one before it lets the old go.
+    """
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == data:
+            return
     handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -105,9 +246,14 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
+def run_folder(out: Path, submission: Submission) -> Path:
+    """Where a submission's run is, once it is graded."""
+    return out / submission.lab / submission.slug
+
+
 def result_path(out: Path, submission: Submission) -> Path:
-    """Where a submission's verdict is, once it is graded."""
-    return out / submission.lab / submission.slug / "staff" / "result.json"
+    """Its verdict."""
+    return run_folder(out, submission) / "staff" / "result.json"
 
 
 def runs(out: Path, lab: str | None = None) -> Iterator[Path]:
@@ -118,29 +264,44 @@ def runs(out: Path, lab: str | None = None) -> Iterator[Path]:
             yield folder
 
 
-def load(folder: Path) -> Saved:
-    """Read a run back. Raises UsageError naming the file that is damaged."""
-    staff = folder / "staff"
-    reading = staff
+def verdicts(out: Path, lab: str | None = None) -> Iterator[tuple[Path, Verdict]]:
+    """Each run folder below ``out`` with its verdict; one that was damaged by hand is left out."""
+    for folder in runs(out, lab):
+        found = verdict(folder)
+        if found is not None:
+            yield folder, found
+
+
+def verdict(folder: Path) -> Verdict | None:
+    """A kept run's verdict; None where it cannot be read."""
     try:
-        reading = staff / "result.json"
-        verdict = msgspec.json.decode(reading.read_bytes(), type=Verdict)
-        reading = staff / "facts.json"
-        facts = msgspec.json.decode(reading.read_bytes(), type=RunFacts)
-        reading = staff / "exhibits.json"
-        exhibits = msgspec.json.decode(reading.read_bytes(), type=Exhibits)
-        reading = staff / "submission.json"
-        submission = msgspec.json.decode(reading.read_bytes(), type=Submission)
-        reading = staff / "tape.msgpack"
-        return Saved(folder, verdict, facts, exhibits, reading.read_bytes(), submission)
+        return msgspec.json.decode((folder / "staff" / "result.json").read_bytes(), type=Verdict)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def load(folder: Path) -> Saved:
+    """Read a run back. Raises Damaged naming the file that cannot be read."""
+    submission, found = graded_as(folder)
+    facts, exhibits = _read(folder, "facts", RunFacts), _read(folder, "exhibits", Exhibits)
+    return Saved(folder, found, facts, exhibits, submission)
+
+
+def graded_as(folder: Path) -> tuple[Submission, Verdict]:
+    """What was handed in and what it got, without the evidence. Raises Damaged naming the file that cannot be read."""
+    return _read(folder, "submission", Submission), _read(folder, "result", Verdict)
+
+
+def _read(folder: Path, name: str, kind: type[Kind]) -> Kind:
+    path = folder / "staff" / f"{name}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:
-        raise _damaged(reading, error) from None
+        raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> UsageError:
-    return UsageError(
-        f"the kept run cannot be read: {error}", where=str(path), fix="grade it again with `grader grade`"
-    )
+def _damaged(path: Path, error: Exception) -> Damaged:
+    return Damaged(f"the kept run cannot be read: {error}", where=str(path), fix="grade it again with `grader grade`")
 
 
 def safe_name(path: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 
 import pytest
 
 from grader import store
-from grader.batch import Plan, grade, prepare, regrade
-from grader.errors import UsageError
+from grader.batch import Plan, grade
 from grader.labs import load_lab
 from grader.records import Level, Outcome
-from grader.session import Tape
+from grader.regrading import Regraded, regrade
 from grader.settings import load_settings
 from grader.submissions import collect
+from grader.worker import prepare
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +57,8 @@ CELLS = [
 ]
 WEAK = ["def f(x):\n    y = 2 * x\n    y[len(y) // 2:] = 0\n    return y", *CELLS[1:]]
 DEAD = [*CELLS, "import os; os._exit(1)"]
+CARRIER = [*CELLS, f'TABLE = "{random.Random(1).randbytes(3000).hex()}"']
+LARGE = [*CELLS, f'TABLE = "{"a" * (257 << 10)}"']
 
 
 def notebook(cells):
@@ -67,7 +70,7 @@ def notebook(cells):
 
 @pytest.fixture(scope="session")
 def course(tmp_path_factory):
-    """A lab, a class of four, and its graded runs: made once, copied for each test."""
+    """A lab, a class of six, and its graded runs: made once, copied for each test."""
     root = tmp_path_factory.mktemp("course")
     lab = root / "labs" / "tiny"
     for kind in ("hidden_tests", "public_tests"):
@@ -82,6 +85,8 @@ def course(tmp_path_factory):
         "weak": notebook(WEAK),
         "dead": notebook(DEAD),
         "broken": "not a notebook",
+        "carrier": notebook(CARRIER),
+        "large": notebook(LARGE),
     }.items():
         (root / "class" / student).mkdir(parents=True)
         (root / "class" / student / "tiny.ipynb").write_text(content, "utf-8")
@@ -104,7 +109,9 @@ def kept(course, tmp_path):
 
 def again(kept, *, rerun=False):
     lab, out, settings = kept
-    return regrade(out, {"tiny": load_lab(lab)}, settings, rerun=rerun)
+    done = regrade(out, {"tiny": load_lab(lab)}, settings, jobs=2, rerun=rerun)
+    assert done.problems == ()
+    return done.changes
 
 
 def change(kept, name, old, new):
@@ -118,6 +125,18 @@ def scores(out):
     return {folder.name: store.load(folder).verdict.score for folder in store.runs(out)}
 
 
+def test_the_overview_speaks_a_labs_own_words_wherever_it_lies(kept):
+    """The labs folder of the settings does not hold this one."""
+    lab, out, _ = kept
+    (lab / "locale").mkdir()
+    head = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+    (lab / "locale" / "zh.po").write_text(f'{head}msgid "`f` doubles what it is given."\nmsgstr "翻倍。"\n', "utf-8")
+    settings = load_settings(None, {}, {"secret": "s", "language": "zh"})
+    assert not (settings.labs / lab.name).exists()
+    regrade(out, {"tiny": load_lab(lab)}, settings, jobs=1)
+    assert "翻倍。" in (out / "index.html").read_text("utf-8")
+
+
 def files(out):
     return {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
@@ -127,7 +146,9 @@ def test_the_class_scores_as_it_should(kept):
     found = scores(kept[1])
     assert found["good"] == 10.0
     assert found["weak"] == pytest.approx(4 + 6 * 0.5 / 0.9, abs=0.3)
-    assert found["dead"] == found["broken"] == 0.0
+    assert found["dead"] == found["broken"] == found["large"] == 0.0
+    carrier = store.load(kept[1] / "tiny" / "carrier").verdict
+    assert (carrier.score, [flag.kind for flag in carrier.flags]) == (10.0, ["large literal"])
 
 
 def test_regrading_without_a_change_changes_no_byte(kept):
@@ -137,14 +158,13 @@ def test_regrading_without_a_change_changes_no_byte(kept):
     assert files(kept[1]) == before
 
 
-def test_regrading_starts_no_process(kept, monkeypatch):
-    """No sandbox, no kernel, and no Python but this one."""
+def test_regrading_starts_no_sandbox(kept, monkeypatch):
+    """Not even to see which one there is; the workers are given none."""
 
     def refuse(*_, **__):
-        raise AssertionError("a process was started")
+        raise AssertionError("a sandbox was looked for")
 
-    monkeypatch.setattr("subprocess.Popen", refuse)
-    monkeypatch.setattr("os.fork", refuse)
+    monkeypatch.setattr("grader.regrading.choose", refuse)
     change(kept, "lab.toml", "full = 0.9", "full = 0.5")
     assert len(again(kept)) == 1
 
@@ -173,6 +193,22 @@ def test_changed_points_move_everybodys_maximum(kept):
     assert found["good"].after == 14.0
     verdicts = {folder.name: store.load(folder).verdict for folder in store.runs(kept[1])}
     assert {name: verdict.max_score for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, 14.0)
+
+
+def test_only_a_card_that_tells_something_else_is_written_again(kept):
+    """New thresholds stand in the staff's edition; a student whose score stays keeps their card, and the tape is as it was."""
+    before = files(kept[1] / "tiny" / "good")
+    change(kept, "lab.toml", "full = 0.9", "full = 0.91")
+    change(
+        kept,
+        "hidden_tests/test_tiny.py",
+        'found="doubled")',
+        'found="doubled", staff=f"{threshold(\'accuracy\').full}")',
+    )
+    again(kept)
+    after = files(kept[1] / "tiny" / "good")
+    changed = {path.as_posix() for path in before if before[path] != after[path]}
+    assert changed == {"staff/card.html", "staff/result.json", "staff/provenance.json"}
 
 
 def test_a_changed_message_reaches_the_card(kept):
@@ -229,15 +265,22 @@ def test_a_check_that_is_dropped_and_one_that_moves_are_replayed(kept):
 def test_a_run_of_a_lab_that_is_not_there_is_left_alone(kept):
     """Another course's runs in the same folder."""
     before = files(kept[1] / "tiny")
-    assert regrade(kept[1], {}, kept[2]) == ()
+    assert regrade(kept[1], {}, kept[2]) == Regraded()
     assert files(kept[1] / "tiny") == before
 
 
-def test_a_damaged_run_is_named(kept):
-    """One line, with the file and what to do."""
-    (kept[1] / "tiny" / "good" / "staff" / "tape.msgpack").write_bytes(b"\xc1")
-    with pytest.raises(UsageError, match=r"tape\.msgpack"):
-        again(kept)
+@pytest.mark.parametrize("name", ["tape.msgpack", "facts.json", "artifacts/plain.txt"])
+def test_a_damaged_run_is_named_and_costs_the_others_nothing(kept, name):
+    """One line with the file and what to do; the run is left as it is, and the others are judged."""
+    (kept[1] / "tiny" / "good" / "staff" / name).write_bytes(b"\xc1")
+    before = files(kept[1] / "tiny" / "good")
+    change(kept, "lab.toml", "full = 0.9", "full = 0.5")
+    done = regrade(kept[1], {"tiny": load_lab(kept[0])}, kept[2], jobs=2)
+    (problem,) = done.problems
+    assert name in problem
+    assert "grade it again" in problem
+    assert [moved.student for moved in done.changes] == ["weak"]
+    assert files(kept[1] / "tiny" / "good") == before
 
 
 def test_artifacts_have_safe_names_on_disk_and_their_true_ones_in_the_facts(kept):
@@ -257,8 +300,8 @@ def test_the_tape_holds_no_input_and_no_label(kept):
     lab = load_lab(kept[0])
     draw = prepare(lab, kept[2], Level.L2, saved.verdict.tier).heldout(saved.submission.sha256)
     sent = draw.inputs.array()
-    assert sent.tobytes() not in saved.tape_bytes
-    questions = [entry.question for entry in Tape.decode(saved.tape_bytes).entries]
+    assert sent.tobytes() not in (saved.folder / "staff" / "tape.msgpack").read_bytes()
+    questions = [entry.question for entry in saved.tape().entries]
     assert any(draw.inputs.key in question for question in questions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,7 +15,10 @@ import psutil
 import pytest
 
 from grader.errors import LabError, SandboxError
-from grader.pools import Done, LocalPool, Progress
+from grader.pools import Admission, Done, LocalPool, Progress, crowded, room_mb, run_mb
+from grader.pools.admission import WORKER_MB
+from grader.records import Limits
+from grader.sandbox import cgroups
 
 
 class Worker:
@@ -41,6 +45,8 @@ class Worker:
                 raise LabError("the lab is wrong", where="lab.toml")
             case "bug":
                 return {}["absent"]
+            case "dumpable":
+                return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
             case "sleep":
                 time.sleep(rest[0])
         return word
@@ -73,6 +79,26 @@ def test_every_task_is_done_once_and_says_what_it_does(tmp_path):
     results, failures, progress = ran(tmp_path, 2, ("say", "a"), ("say", "b"), ("say", "c"))
     assert (results, failures) == ({0: "a", 1: "b", 2: "c"}, {})
     assert sorted(message.task for message in progress) == [0, 1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_the_memory_of_a_worker_is_closed_to_other_processes(tmp_path):
+    """It holds the course's secret, labels and thresholds: nobody traces it, and it leaves no core."""
+    results, _, _ = ran(tmp_path, 1, ("dumpable",))
+    assert results == {0: 0}
+
+
+@pytest.mark.slow
+def test_a_worker_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    """Where the grader is started in a folder of submissions, one of them may be called signal.py."""
+    for name in ("multiprocessing", "signal", "json", "numpy", "grader"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'taken')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    results, failures, _ = ran(tmp_path, 1, ("say", "a"))
+    assert (results, failures) == ({0: "a"}, {})
+    assert not (tmp_path / "taken").exists()
+    assert "PYTHONSAFEPATH" not in os.environ
 
 
 @pytest.mark.slow
@@ -154,3 +180,68 @@ def test_workers_do_not_outlive_the_grader(tmp_path, number):
         _, alive = psutil.wait_procs(children, timeout=10)
         assert not alive
     assert len(list(tmp_path.glob("closed-*"))) == 2
+
+
+# ---------------------------------------------------------------- admission by memory
+
+
+def under_way(messages):
+    """How many tasks were under way at once, at most."""
+    running, most = set(), 0
+    for message in messages:
+        (running.discard if isinstance(message, Done) else running.add)(message.task)
+        most = max(most, len(running))
+    return most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("room", "most"), [(3 * WORKER_MB + 300, 3), (2 * WORKER_MB + 250, 2), (10, 1)])
+def test_only_so_many_runs_are_under_way_as_fit_into_memory(tmp_path, room, most):
+    """Four workers were asked for. One run goes on in any case, or nothing would ever be graded."""
+    pool = LocalPool(Factory(tmp_path), 4, Admission(room, lambda task: 100))
+    messages = list(pool.run([("sleep", 0.5)] * 5))
+    assert sorted(message.task for message in messages if isinstance(message, Done)) == list(range(5))
+    assert under_way(messages) == most
+    assert len(list(tmp_path.glob("made-*"))) == most
+
+
+def test_a_large_run_is_not_overtaken_for_ever():
+    """It is admitted as soon as nothing else is under way, and whatever its size."""
+    admission = Admission(1000 + WORKER_MB, lambda task: task)
+    assert admission.admits(5000, [], 1)
+    assert not admission.admits(900, [200], 1)
+    assert admission.admits(800, [200], 1)
+    assert not admission.admits(800, [200], 2)
+
+
+def test_what_does_not_fit_is_said_before_the_batch():
+    """With what a run may take, what there is, and what to do; nothing where everything fits."""
+    limits = Limits(memory_mb=2000, disk_mb=100)
+    one = run_mb(limits) + WORKER_MB
+    assert run_mb(limits) > 2000 * 1.15
+    assert crowded({"iris": limits}, 8 * one, 8) == []
+    (fewer,) = crowded({"iris": limits}, 3.5 * one, 8)
+    assert "3 at a time instead of 8" in fewer
+    (never,) = crowded({"iris": limits}, one - 1, 8)
+    assert "may not fit" in never
+    assert "memory_mb" in never
+
+
+def test_the_room_is_what_is_available_unless_it_is_set():
+    """Less a reserve, and never more than the control groups around the grader allow."""
+    assert room_mb(123_456) == 123_456
+    assert 0 <= room_mb() <= psutil.virtual_memory().available / 2**20
+
+
+def test_control_groups_around_the_grader_limit_the_room(tmp_path, monkeypatch):
+    """The least that any of them still allows counts; files in memory are given back when it is needed."""
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for folder, limit, used, cache in ((inner, "max", 100, 0), (inner.parent, str(900 << 20), 500 << 20, 200 << 20)):
+        (folder / "memory.max").write_text(limit)
+        (folder / "memory.current").write_text(str(used))
+        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {cache}\n")
+    monkeypatch.setattr(cgroups, "_mounts", lambda text: {"": (str(tmp_path), "/")})
+    monkeypatch.setattr(cgroups, "_own", lambda text: {"": "/outer/inner"})
+    assert cgroups.left_mb() == 600
+    assert room_mb() == 0  # less than the reserve

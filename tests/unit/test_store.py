@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grader import store, wire
-from grader.errors import UsageError
+from grader.errors import OursError, UsageError
 from grader.grading import Graded
 from grader.records import Artifact, CheckResult, Ending, Environment, Evidence, Exhibits, Level, Outcome, Tier, Verdict
 from grader.runner import RunFacts
@@ -105,10 +105,31 @@ def test_an_interruption_while_writing_leaves_the_earlier_run(tmp_path, monkeypa
     assert os.listdir(tmp_path / "tiny") == ["amy"]
 
 
+def test_what_a_killed_grader_left_aside_is_swept_when_it_is_nobodys(tmp_path):
+    """Not what another grader is writing at this moment, and no run."""
+    folder = store.save(tmp_path, SUBMISSION, graded(), CARDS)
+    for name in (".building-old", ".old-old", ".building-new"):
+        (tmp_path / "tiny" / name / "staff").mkdir(parents=True)
+    for left in (folder, tmp_path / "tiny" / ".building-old", tmp_path / "tiny" / ".old-old"):
+        os.utime(left, (0, 0))
+    store.sweep(tmp_path, "tiny")
+    assert sorted(os.listdir(tmp_path / "tiny")) == [".building-new", "amy"]
+
+
+def test_what_cannot_be_written_says_where_and_what_to_do(tmp_path):
+    """A full disk is ours, and ends a batch that can go on later."""
+    (tmp_path / "tiny").write_text("a file where the lab's folder should be")
+    with (
+        pytest.raises(OursError, match=r"tiny.*cannot be written: .* \(make room there and run the same command again"),
+        store.writing(tmp_path / "tiny" / "amy"),
+    ):
+        store.save(tmp_path, SUBMISSION, graded(), CARDS)
+
+
 def test_an_update_changes_the_verdict_and_the_cards_only(tmp_path):
     """A regrade does not touch the evidence."""
     folder = store.save(tmp_path, SUBMISSION, graded(), CARDS)
-    store.update(folder, graded(score=8.0), {"student": "s2", "staff": "t2"})
+    store.update(folder, graded(score=8.0), {"student": "s2", "staff": "t2"}, SUBMISSION)
     saved = store.load(folder)
     assert saved.verdict.score == 8.0
     assert saved.read_file("notes.txt") == b"hello"
@@ -196,3 +217,31 @@ def test_hostile_names_survive_the_disk(tmp_path):
     saved = store.load(store.save(tmp_path, SUBMISSION, graded(files=files), CARDS))
     assert {path: saved.read_file(path) for path in saved.facts.files} == files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]
+
+
+def test_a_run_travels_as_bytes_and_is_the_same_folder_elsewhere(tmp_path):
+    """What a worker of a cluster wrote is put in its place whole, in the stead of the run that was there."""
+    here = store.save(tmp_path / "worker", SUBMISSION, graded(files={"../a b.txt": b"1", "kept/x": b"2"}), CARDS)
+    store.save(tmp_path / "out", SUBMISSION, graded(files={"old.txt": b"0"}), CARDS)
+    there = store.place(tmp_path / "out", SUBMISSION, store.pack(here))
+    assert there == store.run_folder(tmp_path / "out", SUBMISSION)
+    assert store.pack(there) == store.pack(here)
+    assert there.stat().st_mode & 0o777 == 0o755
+    assert os.listdir(tmp_path / "out" / "tiny") == ["amy"]
+
+
+def test_a_folder_that_is_not_there_travels_as_nothing(tmp_path):
+    assert store.pack(tmp_path / "absent") == {}
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/etc/passwd", "staff/../x", "staff/artifacts/../x", ".x", "staff/.x", "other/x", "staff//x", ""]
+)
+def test_a_path_that_no_run_has_is_refused_before_anything_is_written(tmp_path, path):
+    """A worker is trusted; what it says is checked all the same."""
+    folder = store.save(tmp_path, SUBMISSION, graded(), CARDS)
+    before = store.pack(folder)
+    with pytest.raises(OursError, match="a file that none has"):
+        store.place(tmp_path, SUBMISSION, {**before, path: b"x"})
+    assert store.pack(folder) == before
+    assert os.listdir(tmp_path / "tiny") == ["amy"]
