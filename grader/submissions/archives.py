@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from grader.errors import SubmissionError, plain
-from grader.records import Record
+from grader.records import Received, Record
 
 MAX_FILE = 50 * 2**20
 MAX_ZIP = 2 * 2**30
@@ -29,12 +29,21 @@ NOTEBOOK_ENDINGS = (".ipynb", ".py")
 TRY_AGAIN = "hand it in again"
 
 
+class Origin(Record, frozen=True):
+    """Whose a file is and when it came, as a platform says; with ``sha256`` only of exactly those bytes."""
+
+    student: str
+    received: Received | None = None
+    sha256: str = ""
+
+
 class Found(Record, frozen=True):
     """A file of a submission: its path below the root (``parts``), its place for messages, how to read it."""
 
     parts: tuple[str, ...]
     source: str
     read: Callable[[], bytes]
+    origin: Origin | None = None
 
     @property
     def stem(self) -> str:
@@ -158,6 +167,8 @@ def unzip(path: Path, errors: list[SubmissionError], stack: contextlib.ExitStack
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> bytes:
     if stat.S_ISLNK(member.external_attr >> 16):
         raise SubmissionError("is a link", where=source, fix="pack the file itself")
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise SubmissionError("is no file", where=source, fix="pack files only")
     if member.flag_bits & 0x1:
         raise SubmissionError("is encrypted", where=source, fix="pack it without a password")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

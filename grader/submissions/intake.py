@@ -5,6 +5,7 @@ This module decides whose file it is and which lab it is for:
 
     <student>/<lab>.ipynb      the folder names the student, the file the lab
     <anything>.ipynb --lab L   the option names the lab, the file the student (its folder does, if the file is L.ipynb)
+    a platform's download      names and numbers as the platform writes them (``lms``)
 
 A file that cannot be graded is still a ``Submission`` with its ``problem``, so that its student gets a card. Where
 not even student and lab are known, or two files claim the same place, it is an error. Nothing here stops the batch.
@@ -19,11 +20,13 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal
+
 
 from grader.errors import SubmissionError, UsageError, plain, suggest
-from grader.records import Ending, Record
+from grader.records import Ending, Received, Record
 from grader.submissions.archives import Found, TooLargeError, nfc, shown, single, unzip, walk
+from grader.submissions.lms import Whose, nobody, recognise
+from grader.submissions.manifest import with_origins
 from grader.submissions.notebooks import BadNotebookError, Cell, Parsed, parse_notebook, parse_script, written_in
 
 # Windows refuses these as file names, whatever the ending.
@@ -49,7 +52,9 @@ class Submission(Record, frozen=True):
     metadata_lab: str = ""
     problem: Ending | None = None
     problem_text: str = ""
-    language: Literal["en", "zh"] = "en"
+    language: str = "en"
+    attempt: int = 1
+    received: Received | None = None
 
     @property
     def message(self) -> str:
@@ -68,31 +73,51 @@ class Intake(Record, frozen=True):
         return (*(str(error) for error in self.errors), *(item.message for item in self.submissions if item.problem))
 
 
-class _Claim(Record, frozen=True):
+class Claim(Record, frozen=True):
+    """A file that can be read, with the student and the lab that it is for."""
+
     student: str
     lab: str
     found: Found
 
 
-def collect(paths: Sequence[Path], lab_ids: Collection[str], only_lab: str | None = None) -> Intake:
-    """All submissions under ``paths``, by lab and student. Raises only for a wrong command."""
+def collect(
+    paths: Sequence[Path], lab_ids: Collection[str], only_lab: str | None = None, whose: Whose = nobody
+) -> Intake:
+    """All submissions under ``paths``, by lab and student; ``whose`` knows the people of a platform's download.
+
+    Raises only for a wrong command.
+    """
+    errors: list[SubmissionError] = []
+    with contextlib.ExitStack() as stack:
+        submissions = _settle(claims(paths, lab_ids, only_lab, errors, stack, whose), errors)
+    return Intake(submissions=tuple(submissions), errors=tuple(errors))
+
+
+def claims(
+    paths: Sequence[Path],
+    lab_ids: Collection[str],
+    only_lab: str | None,
+    errors: list[SubmissionError],
+    stack: contextlib.ExitStack,
+    whose: Whose = nobody,
+) -> list[Claim]:
+    """Every file under ``paths`` that is somebody's notebook for a lab; ``stack`` keeps their archives open."""
     if only_lab is not None and only_lab not in lab_ids:
         raise UsageError(f"unknown lab '{plain(only_lab, 60)}'", where="--lab", fix=suggest(only_lab, lab_ids))
-    errors: list[SubmissionError] = []
-    claims: list[_Claim] = []
-    with contextlib.ExitStack() as stack:
-        for path in paths:
-            try:
-                files, root = _list(path, errors, stack)
-            except SubmissionError as error:
-                errors.append(error)
-                continue
-            claims += _claims(files, root, lab_ids, only_lab, errors)
-            if not files:
-                fix = "put <student>/<lab>.ipynb into it"
-                errors.append(SubmissionError("holds no notebook", where=shown(path), fix=fix))
-        submissions = _settle(claims, errors)
-    return Intake(submissions=tuple(submissions), errors=tuple(errors))
+    found: list[Claim] = []
+    for path in paths:
+        try:
+            files, root = _list(path, errors, stack)
+            files = recognise(files, whose)
+        except SubmissionError as error:
+            errors.append(error)
+            continue
+        found += _claims(files, root, lab_ids, only_lab, errors)
+        if not files:
+            fix = "put <student>/<lab>.ipynb into it"
+            errors.append(SubmissionError("holds no notebook", where=shown(path), fix=fix))
+    return found
 
 
 def slug(student: str) -> str:
@@ -117,7 +142,7 @@ def _list(path: Path, errors: list[SubmissionError], stack: contextlib.ExitStack
     if not os.path.lexists(path):
         raise UsageError("does not exist", where=shown(path), fix="check the path")
     if path.is_dir():
-        return walk(path, errors), path.resolve().name
+        return with_origins(walk(path, errors), path), path.resolve().name
     found = single(path)
     if path.suffix.lower() == ".zip" and path.is_file():
         return unzip(path, errors, stack), path.stem
@@ -128,27 +153,27 @@ def _list(path: Path, errors: list[SubmissionError], stack: contextlib.ExitStack
 
 def _claims(
     files: list[Found], root: str, lab_ids: Collection[str], only_lab: str | None, errors: list[SubmissionError]
-) -> list[_Claim]:
+) -> list[Claim]:
     """Whose file each one is and for which lab."""
-    claims: list[_Claim] = []
+    made: list[Claim] = []
     notebooks = [found for found in files if found.is_notebook]
     exact = {_folder(found, root) for found in notebooks if only_lab and _lab_of(found, lab_ids) == only_lab}
     for found in notebooks:
         folder, named = _folder(found, root), _lab_of(found, lab_ids)
         is_script = found.parts[-1].lower().endswith(".py")
         if named and only_lab in (None, named):
-            claims.append(_Claim(student=folder, lab=named, found=found))
+            made.append(Claim(student=folder, lab=named, found=found))
         elif named or (is_script and len(found.parts) > 1):
             continue  # another lab than the one asked for; a helper module
         elif only_lab and len(found.parts) == 1:
-            claims.append(_Claim(student=nfc(found.stem), lab=only_lab, found=found))
+            made.append(Claim(student=nfc(found.stem), lab=only_lab, found=found))
         elif only_lab and folder not in exact:
-            claims.append(_Claim(student=folder, lab=only_lab, found=found))
+            made.append(Claim(student=folder, lab=only_lab, found=found))
         else:
             fix = f"name it <lab>.ipynb or use --lab: {suggest(found.stem, lab_ids)}"
             errors.append(SubmissionError(f"unknown lab '{plain(found.stem, 60)}'", where=found.source, fix=fix))
     errors += _without_notebook(files)
-    return claims
+    return made
 
 
 def _without_notebook(files: list[Found]) -> list[SubmissionError]:
@@ -167,6 +192,8 @@ def _without_notebook(files: list[Found]) -> list[SubmissionError]:
 
 
 def _folder(found: Found, root: str) -> str:
+    if found.origin is not None:
+        return found.origin.student
     return found.parts[-2] if len(found.parts) > 1 else nfc(root)
 
 
@@ -180,12 +207,12 @@ def _lab_of(found: Found, lab_ids: Collection[str]) -> str:
     return ""
 
 
-def _settle(claims: Collection[_Claim], errors: list[SubmissionError]) -> list[Submission]:
+def _settle(claimed: Collection[Claim], errors: list[SubmissionError]) -> list[Submission]:
     """Read every claimed file; two different files for one lab of one student are an error naming both."""
-    slugs = _slugs({claim.student for claim in claims})
+    slugs = folders({claim.student for claim in claimed})
     first: dict[tuple[str, str], Submission] = {}
     refused: set[tuple[str, str]] = set()
-    for claim in sorted(claims, key=lambda claim: (claim.lab, claim.student, claim.found.source)):
+    for claim in sorted(claimed, key=lambda claim: (claim.lab, claim.student, claim.found.source)):
         try:
             submission = _submission(claim, slugs[claim.student])
         except SubmissionError as error:
@@ -201,7 +228,7 @@ def _settle(claims: Collection[_Claim], errors: list[SubmissionError]) -> list[S
     return [submission for place, submission in first.items() if place not in refused]
 
 
-def _slugs(students: Collection[str]) -> dict[str, str]:
+def folders(students: Collection[str]) -> dict[str, str]:
     """Each student's slug. Folders on Windows and macOS do not tell Ann from ann: there the hash decides."""
     slugs = {student: slug(student) for student in students}
     times = collections.Counter(name.casefold() for name in slugs.values())
@@ -209,7 +236,7 @@ def _slugs(students: Collection[str]) -> dict[str, str]:
     return slugs | {student: name for student, name in marked.items() if slugs[student] != slugs[student].lower()}
 
 
-def _submission(claim: _Claim, folder: str) -> Submission:
+def _submission(claim: Claim, folder: str) -> Submission:
     """The file's bytes, read once; raises only when there are no bytes to speak of."""
     try:
         content = claim.found.read()
@@ -228,18 +255,21 @@ def _submission(claim: _Claim, folder: str) -> Submission:
 
 
 def _made(
-    claim: _Claim, folder: str, content: bytes, bad: BadNotebookError | None, parsed: Parsed = NOTHING
+    claim: Claim, folder: str, content: bytes, bad: BadNotebookError | None, parsed: Parsed = NOTHING
 ) -> Submission:
+    digest = hashlib.sha256(content).hexdigest()
+    origin = claim.found.origin
     return Submission(
         student=plain(claim.student, 120) or "unnamed",
         slug=folder,
         lab=claim.lab,
         source=claim.found.source,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=digest,
         size=len(content),
         cells=parsed.cells,
         metadata_lab=parsed.lab,
         problem=bad.ending if bad else None,
         problem_text=f"{bad.what} ({bad.fix})" if bad else "",
         language=written_in(parsed.cells),
+        received=origin.received if origin and origin.sha256 in ("", digest) else None,
     )

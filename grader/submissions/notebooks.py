@@ -148,7 +148,8 @@ def _decode(content: bytes) -> _Notebook:
         return _DECODER.decode(content)
     except msgspec.ValidationError as error:
         what = plain(str(error)).replace("`", "'").replace("$", "the file")
-        _bad(f"is JSON but not a notebook: {what[:1].lower()}{what[1:]}", SAVE_AGAIN)
+        what = what[:1].lower() + what[1:]
+        _bad(f"is JSON but not a notebook: {what}", SAVE_AGAIN)
     except msgspec.DecodeError as error:
         # Outputs with NaN (plots, mostly) are written by Jupyter although JSON has no NaN; anything else is damage.
         if len(content) <= MAX_LENIENT and re.search(rb"\b(NaN|Infinity)\b", content):

@@ -1,0 +1,177 @@
+"""Whether kept models of different students have the same weights, and what the staff is told then.
+
+Theory of operation. Of every kept model a *sketch* is written beside its run: 256 of its weights at places that depend
+on nothing but how many there are, and their shapes. A copy that was saved again, has other layer names or a little
+noise has nearly the same sketch; weights that have nothing to do with each other are apart by more than their spread
+(two independent numbers: by 1.4 of it). After a batch the sketches of a lab's class are compared, and what
+is nearer than `NEAR` is a flag for the staff of both, with the evidence. Never a verdict.
+
+Honest runs can be alike too: weights follow from the source where it fixes the seed. Every notebook is run by us, with
+a seed drawn from its own bytes, so two that fix none come out apart. Hence no flag where both notebooks call for the
+same seed, were seen to train, and carry no data in their source. Who disguises a copy with such a call is not found
+here, and neither is who shuffles the units of a layer (docs/threat-model.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from grader import wire
+from grader.records import Flag, Record
+
+Floats = NDArray[np.float64]
+KIND = "same weights"
+#: Weights that a sketch has. Two of 256 numbers drawn apart are never as near as `NEAR`.
+SAMPLES = 256
+#: Models with fewer weights say too little about where they come from.
+FEWEST = 64
+#: Distance of two sketches, in standard deviations of their weights: noise of 1 % of the spread is found.
+NEAR = 0.02
+#: Runs that are compared with all others at a time, and others that a flag names.
+BLOCK, SHOWN = 256, 10
+SEED = re.compile(r"\b(?:set_random_seed|set_seed)\s*\(\s*(?:seed\s*=\s*)?(\w+)")
+ASSIGNED = r"^\s*{}\s*=\s*(\d+)\s*$"
+
+
+class Sketch(Record, frozen=True):
+    """A kept model in a few numbers."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    values: tuple[float, ...]
+
+
+class Sketched(Record, frozen=True):
+    """A run's sketches by contracted name, and what its source says of chance. ``free``: it may be like another."""
+
+    student: str
+    submission: str
+    sketches: Mapping[str, Sketch]
+    seeds: tuple[int, ...] = ()
+    free: bool = False
+
+
+def sketch(kept: bytes) -> Sketch | None:
+    """The sketch of what `probe.keep` wrote, which is untrusted; None where there is nothing to compare."""
+    try:
+        found = wire.from_value(msgspec.msgpack.decode(kept, type=wire.Seq))
+    except (msgspec.DecodeError, wire.WireError, RecursionError):
+        return None
+    arrays = found[1] if isinstance(found, list) and len(found) == 2 and isinstance(found[1], list) else []
+    weights = [item for item in arrays if isinstance(item, np.ndarray) and item.dtype.kind == "f"]
+    total = sum(item.size for item in weights)
+    if total < FEWEST:
+        return None
+    flat = np.concatenate([item.reshape(-1) for item in weights])
+    places = np.sort(np.random.Generator(np.random.PCG64(total)).choice(total, min(SAMPLES, total), replace=False))
+    values = flat[places].astype(np.float64)
+    if not np.isfinite(values).all() or values.std() == 0:
+        return None
+    return Sketch(shapes=tuple(item.shape for item in weights), values=tuple(values.tolist()))
+
+
+def sketches(files: Mapping[str, bytes]) -> dict[str, Sketch]:
+    """Those of a run's kept models, by contracted name."""
+    names = [path for path in files if path.startswith(".kept/") and "@" not in path]
+    found = {path.removeprefix(".kept/"): sketch(files[path]) for path in names}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def seeds(sources: Iterable[str]) -> tuple[int, ...]:
+    """The seeds that these cells set, as numbers: `set_random_seed(42)`, `tf.random.set_seed(SEED)`."""
+    text = "\n".join(sources)
+    found = []
+    for given in SEED.findall(text):
+        number = given if given.isdigit() else next(iter(re.findall(ASSIGNED.format(given), text, re.MULTILINE)), "")
+        if number:
+            found.append(int(number))
+    return tuple(sorted(set(found)))
+
+
+def alike(runs: Iterable[Sketched]) -> dict[str, tuple[Flag, ...]]:
+    """{student: flags} of the runs of one lab whose models have the weights of another's."""
+    found: dict[str, list[Flag]] = {}
+    groups: dict[Any, list[Sketched]] = {}
+    for run in runs:
+        for name, one in run.sketches.items():
+            groups.setdefault((name, one.shapes), []).append(run)
+    for (name, _), group in groups.items():
+        values = np.array([run.sketches[name].values for run in group])
+        spread = values.std(axis=1)
+        for index, others in _told(group, values, spread):
+            shown = [
+                (group[i], float(np.sqrt(((values[i] - values[index]) ** 2).mean()) / max(spread[i], spread[index])))
+                for i in others[:SHOWN]
+            ]
+            found.setdefault(group[index].student, []).append(_flag(name, group[index], shown, len(others)))
+    return {student: tuple(flags) for student, flags in found.items()}
+
+
+def _told(group: Sequence[Sketched], values: Floats, spread: Floats) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """For each run of a group that is like others, and nothing explains it: its place, and theirs.
+
+    Every pair is compared, a block of runs at a time: first by 16 sums of 16 weights each, which are never farther apart
+    than the sketches, and only what is near there by all weights. 10,000 runs take seconds, a matrix of them is never made.
+    """
+    centred = values - np.median(values, axis=0)  # distances by products lose digits far from zero
+    sums = np.add.reduceat(centred, np.arange(0, values.shape[1], 16), axis=1) / 4
+    explained = _Explained(group)
+    for start in range(0, len(group), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(group)))
+        limit = (NEAR * np.maximum(spread[block, None], spread)) ** 2 * values.shape[1]
+        near = _squares(sums, block) < limit
+        near[block - start, block] = False
+        rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+        if not rows.size:
+            continue
+        part = np.ix_(rows, columns)
+        near[part] &= (_squares(centred, block[rows], columns) < limit[part]) & ~explained(block[rows], columns)
+        for row in rows:
+            if near[row].any():
+                yield int(block[row]), np.flatnonzero(near[row])
+
+
+def _squares(values: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None) -> Floats:
+    """The squared distance of each of these rows from each of the columns, None: from all."""
+    others = values if columns is None else values[columns]
+    norms = (others**2).sum(axis=1)
+    squares: Floats = (values[rows] ** 2).sum(axis=1)[:, None] + norms - 2 * values[rows] @ others.T
+    return squares
+
+
+class _Explained:
+    """Whether both sources lead to these weights by themselves. The same bytes do so too, but that is worth a look."""
+
+    def __init__(self, group: Sequence[Sketched]) -> None:
+        count = Counter(seed for run in group for seed in set(run.seeds))
+        place = {seed: at for at, seed in enumerate(sorted(seed for seed in count if count[seed] > 1))}
+        self._seeds = np.zeros((len(group), len(place)), dtype=np.bool_)
+        for row, run in enumerate(group):
+            self._seeds[row, [place[seed] for seed in run.seeds if seed in place]] = True
+        self._free = np.array([run.free for run in group])
+        _, self._bytes = np.unique([run.submission for run in group], return_inverse=True)
+
+    def __call__(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        shared = self._seeds[rows] @ self._seeds[columns].T
+        differ = self._bytes[rows, None] != self._bytes[columns]
+        both: NDArray[np.bool_] = self._free[rows, None] & self._free[columns] & shared & differ
+        return both
+
+
+def _flag(name: str, run: Sketched, others: Sequence[tuple[Sketched, float]], count: int) -> Flag:
+    words = [
+        f"{other.student} ({'the same notebook' if other.submission == run.submission else f'apart by {by:.1g}'})"
+        for other, by in others
+    ]
+    more = f" and {count - len(others)} more" if count > len(others) else ""
+    message = (
+        f"the weights of `{name}` are those of {', '.join(words)}{more} (root mean square difference of "
+        f"{len(run.sketches[name].values)} weights, in standard deviations), and no seed explains it"
+    )
+    return Flag(kind=KIND, message=message[:1000])
