@@ -1,4 +1,4 @@
-"""What a card shows besides the checks: curves, layers, the confusion matrix, wrong predictions as pictures.
+"""What a card shows besides the checks: curves, layers, the confusion matrix, calibration, wrong predictions.
 
 Nothing here is scored. Pictures of held-out images go to the staff's edition only; the student's shows wrong ones of
 the public half.
@@ -10,6 +10,7 @@ import io
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -17,14 +18,20 @@ from grader.checks.marks import CheckFailed
 from grader.checks.student import Bench, Model, Student
 from grader.heldout import Drawn, Heldout
 from grader.labs import Lab
-from grader.records import Confusion, Curve, Exhibits, Flag, LayerRow, WrongPicture
+from grader.records import Bin, Confusion, Curve, Exhibits, Flag, LayerRow, WrongPicture
 
 #: Rows of the public half that are asked for pictures and for the gap; more would cost time on every run.
 PUBLIC_ROWS = 1000
 PICTURES = 6
+#: Steps of confidence in which calibration is counted.
+BINS = 10
 #: A model whose log-loss on public rows is this many standard errors below that on untransformed withheld ones has
 #: probably seen the former's labels. Honest models stay within three: both halves are drawn from the same test split.
 GAP_ERRORS = 5.0
+#: Rows that the notebook's own `predict` is asked for, and how far it may be from the kept model's answers: compiled
+#: and eager computing differ by some 1e-6.
+PREDICT_ROWS = 32
+PREDICT_APART = 1e-2
 
 
 def exhibit(lab: Lab, bench: Bench, student: Student, heldout: Heldout | None) -> tuple[Exhibits, list[Flag]]:
@@ -34,14 +41,48 @@ def exhibit(lab: Lab, bench: Bench, student: Student, heldout: Heldout | None) -
     if contract is None:
         return Exhibits(curves=shown), []
     model: Model = getattr(student, contract.name)
+    layers: tuple[LayerRow, ...] = ()
     try:
         layers = _layers(model)
+        other = _predict_differs(bench, model, heldout) if heldout is not None else []
         if heldout is None or not heldout.label_names:
-            return Exhibits(curves=shown, layers=layers), []
-        confusion, wrong, flags = _predictions(model, heldout)
-    except CheckFailed:
-        return Exhibits(curves=shown), []
-    return Exhibits(curves=shown, layers=layers, confusion=confusion, wrong=wrong), flags
+            return Exhibits(curves=shown, layers=layers), other
+        predicted, flags = _predictions(model, heldout)
+        flags += other
+    except CheckFailed:  # it cannot be asked, or takes the lab's data in another form than it is drawn
+        return Exhibits(curves=shown, layers=layers), []
+    return msgspec.structs.replace(predicted, curves=shown, layers=layers), flags
+
+
+def _predict_differs(bench: Bench, model: Model, heldout: Heldout) -> list[Flag]:
+    """A flag where the notebook's own ``predict`` says something else than the model it left.
+
+    Not where a question has changed the live model since it was kept (a suite that goes on training it).
+    """
+    changed = any(entry.side == "live" and entry.kind == "mutating" for entry in bench.session.tape.entries)
+    if changed or not model.verified:
+        return []
+    rows = heldout.public_inputs.subset(PREDICT_ROWS)
+    kept = model.predict(rows)
+    try:
+        said = model.student_predict(rows)
+    except CheckFailed as failure:
+        return [
+            Flag(
+                kind="predict differs", message=f"the kept model answers, the notebook's own does not: {failure}"[:300]
+            )
+        ]
+    if not isinstance(said, np.ndarray) or said.shape != kept.shape or said.dtype.kind not in "biuf":
+        what = f"an array of shape {said.shape}" if isinstance(said, np.ndarray) else "no array"
+        return [Flag(kind="predict differs", message=f"`model.predict` gives {what}, the kept model {kept.shape}")]
+    apart = ~np.isclose(said, kept, rtol=PREDICT_APART, atol=PREDICT_APART, equal_nan=True)
+    count = int(apart.reshape(len(apart), -1).any(axis=1).sum())
+    if not count:
+        return []
+    message = (
+        f"`model.predict` in the notebook answers {count} of {len(kept)} public rows otherwise than the kept model"
+    )
+    return [Flag(kind="predict differs", message=message)]
 
 
 def curves(observed: dict[str, Any]) -> tuple[Curve, ...]:
@@ -86,33 +127,43 @@ def _shape(shape: Any) -> str:
     return "(" + ", ".join("n" if side is None else str(side)[:12] for side in shape[:8]) + ")"
 
 
-def _predictions(model: Model, heldout: Heldout) -> tuple[Confusion | None, tuple[WrongPicture, ...], list[Flag]]:
+def _predictions(model: Model, heldout: Heldout) -> tuple[Exhibits, list[Flag]]:
     names = heldout.label_names
     scores = _scores(model.predict(heldout.inputs), len(heldout.labels), len(names))
     if scores is None:
-        return None, (), []
+        return Exhibits(), []
     labels = heldout.labels.astype(int)
     chosen = scores.argmax(axis=1)
     matrix = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(matrix, (labels, chosen), 1)
     confusion = Confusion(labels=names, matrix=tuple(tuple(int(n) for n in row) for row in matrix))
-    if heldout.dataset.kind != "image":
-        return confusion, (), []
-    wrong = _pictures(heldout.inputs, labels, scores, names, heldout.high, public=False)
+    shown = Exhibits(confusion=confusion, calibration=_calibration(scores, labels))
+    if heldout.dataset.kind == "table":
+        return shown, []
     public = heldout.public_inputs.subset(PUBLIC_ROWS)
     public_labels = heldout.public_labels[:PUBLIC_ROWS].astype(int)
     public_scores = _scores(model.predict(public), len(public_labels), len(names))
+    wrong: tuple[WrongPicture, ...] = ()
+    if heldout.dataset.kind == "image":
+        wrong = _pictures(heldout.inputs, labels, scores, names, heldout.high, public=False)
+        if public_scores is not None:
+            wrong += _pictures(public, public_labels, public_scores, names, heldout.high, public=True)
     if public_scores is None:
-        return confusion, wrong, []
-    shown = _pictures(public, public_labels, public_scores, names, heldout.high, public=True)
+        return msgspec.structs.replace(shown, wrong=wrong), []
     plain = _scores(model.predict(heldout.plain.subset(PUBLIC_ROWS)), min(PUBLIC_ROWS, len(labels)), len(names))
-    return confusion, wrong + shown, _gap(public_scores, public_labels, plain, labels)
+    return msgspec.structs.replace(shown, wrong=wrong), _gap(public_scores, public_labels, plain, labels)
 
 
 def _scores(answer: Any, rows: int, classes: int) -> Any:
-    if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f" or answer.shape != (rows, classes):
+    """One score for each class; None for anything else. One output for two classes says how likely the second is."""
+    if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f":
         return None
-    return np.nan_to_num(answer.astype(np.float64))
+    values = np.nan_to_num(answer.astype(np.float64))
+    if classes == 2 and values.shape in ((rows,), (rows, 1)):
+        second = values.reshape(-1)
+        probabilities = bool(second.size) and second.min() >= 0 and second.max() <= 1
+        return np.stack([1 - second if probabilities else np.zeros(rows), second], axis=1)
+    return values if values.shape == (rows, classes) else None
 
 
 def _gap(public: Any, public_labels: Any, plain: Any, labels: Any) -> list[Flag]:
@@ -138,11 +189,32 @@ def _gap(public: Any, public_labels: Any, plain: Any, labels: Any) -> list[Flag]
 
 
 def _log_loss(scores: Any, labels: Any) -> Any:
-    """-log of the probability of the right class, row by row; rows that are no probabilities are taken as logits."""
-    if scores.min() < 0 or not np.allclose(scores.sum(axis=1), 1, atol=1e-2):
-        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-        scores = shifted / shifted.sum(axis=1, keepdims=True)
-    return -np.log(np.clip(scores[np.arange(len(labels)), labels], 1e-7, 1.0))
+    """-log of the probability of the right class, row by row."""
+    return -np.log(np.clip(_probabilities(scores)[np.arange(len(labels)), labels], 1e-7, 1.0))
+
+
+def _probabilities(scores: Any) -> Any:
+    """The scores as probabilities: rows that are none are taken as logits."""
+    if scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-2):
+        return scores
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _calibration(scores: Any, labels: Any) -> tuple[Bin, ...]:
+    """How often the model is right where it is about so sure, in tenths of confidence."""
+    confidence = _probabilities(scores).max(axis=1)
+    right = scores.argmax(axis=1) == labels
+    tenth = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return tuple(
+        Bin(
+            confidence=float(confidence[tenth == place].mean()),
+            right=float(right[tenth == place].mean()),
+            count=int((tenth == place).sum()),
+        )
+        for place in range(BINS)
+        if (tenth == place).any()
+    )
 
 
 def _pictures(

@@ -1,23 +1,24 @@
 """The report card: one verdict as one HTML file, for the student or for staff.
 
 What an edition may show is decided here, once, by building a view that holds nothing else: a template cannot
-leak what it is not given. The student's view has no flags, no staff notes, no reasons for attention, no
-executed cells, and no pictures that are not public.
+leak what it is not given. The student's view has no flags, no staff notes, no thresholds, no reasons for attention,
+no executed cells, and no pictures that are not public.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
 from grader.records import (
     CheckResult,
     Confusion,
+    Edition,
     Ending,
     Evidence,
     Exhibits,
+    Figure,
     Flag,
     LayerRow,
     Level,
@@ -27,14 +28,16 @@ from grader.records import (
     WrongPicture,
 )
 from grader.reports import charts, wording
+from grader.reports.bands import Band, band
 from grader.reports.language import Language, Words, words
 from grader.reports.page import render
+from grader.reports.phrases import NOTHING, Phrases, translated
 from grader.reports.pictures import data_uri
 from grader.reports.summary import lost, summarize
 
-Edition = Literal["student", "staff"]
-
 MAX_PICTURES = 24
+MAX_COSTS = 3
+"""Checks that the result names; beyond three a student reads the list of checks."""
 MAX_LAYERS = 200
 MAX_CELLS = 300
 MAX_CLASSES = 40
@@ -50,8 +53,17 @@ class ExecutedCell(Record, frozen=True):
     failed: bool = False
 
 
+class Grade(Record, frozen=True):
+    """What the gradebook makes of the score: ``why`` says it step by step, ``comments`` are the teaching team's."""
+
+    value: float
+    most: float
+    why: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
+
+
 class CheckView(Record, frozen=True):
-    """One check as the card shows it. ``blocker`` describes the check it waits for."""
+    """One check as the card shows it. ``blocker`` describes the check it waits for, ``lost`` points are to be had."""
 
     check: CheckResult
     outcome: wording.Term
@@ -60,6 +72,8 @@ class CheckView(Record, frozen=True):
     share: float
     blocker: str
     counts: bool
+    lost: float
+    band: Band | None
 
 
 class Segment(Record, frozen=True):
@@ -106,13 +120,19 @@ def render_card(
     course_name: str,
     language: Language,
     executed_cells: Sequence[ExecutedCell] = (),
+    phrases: Phrases = NOTHING,
+    grade: Grade | None = None,
 ) -> str:
-    """One self-contained HTML page; no request leaves it."""
+    """One self-contained HTML page; no request leaves it.
+
+    ``phrases`` translates what the suites say, see ``grader.reports.phrases``.
+    """
     said = words(language)
+    verdict = translated(verdict, phrases)
     staff = _staff(verdict, exhibits, executed_cells) if edition == "staff" else None
     if edition != "staff":
         verdict, exhibits = _for_student(verdict, exhibits)
-    checks = [_check(check, verdict, said) for check in verdict.checks]
+    checks = sorted((_check(check, verdict, said) for check in verdict.checks), key=_urgency)
     return render(
         "card.html",
         language,
@@ -126,13 +146,17 @@ def render_card(
         scored=verdict.max_score > 0 and verdict.ending is not Ending.OURS,
         advisory=verdict.level is Level.L0,
         tier=wording.tier(verdict.tier, said),
-        checks=sorted(checks, key=_urgency),
+        stages=[(wording.stage(name, said), seconds) for name, seconds in verdict.timings.items()],
+        grade=grade,
+        checks=checks,
+        costs=[view for view in checks if view.counts and view.lost > 0][:MAX_COSTS],
         segments=_segments(verdict.checks, said),
         grades=[wording.evidence(grade, said) for grade in (Evidence.VERIFIED, Evidence.OBSERVED)],
         panels=charts.panels(exhibits.curves),
         confusion=_drawable(exhibits.confusion),
         pairs=_pairs(exhibits.confusion),
         correct=_correct(exhibits.confusion),
+        calibration=charts.calibration(exhibits.calibration),
         pictures=_pictures(exhibits.wrong),
         layers=exhibits.layers[:MAX_LAYERS],
         layers_left_out=max(0, len(exhibits.layers) - MAX_LAYERS),
@@ -140,14 +164,29 @@ def render_card(
     )
 
 
+def told(verdict: Verdict, edition: Edition) -> Verdict:
+    """What a card of this edition tells of a verdict, but for when and how fast it was judged: equal ones, equal cards."""
+    if edition == "student":
+        verdict, _ = _for_student(verdict, Exhibits())
+    checks = tuple(msgspec.structs.replace(check, seconds=0.0) for check in verdict.checks)
+    return msgspec.structs.replace(verdict, checks=checks, graded_at="")
+
+
 def _for_student(verdict: Verdict, exhibits: Exhibits) -> tuple[Verdict, Exhibits]:
     """Both without anything that is for staff alone."""
-    checks = tuple(msgspec.structs.replace(check, staff_note="") for check in verdict.checks)
+    checks = tuple(
+        msgspec.structs.replace(check, staff_note="", figure=_bare(check.figure)) for check in verdict.checks
+    )
     public = tuple(picture for picture in exhibits.wrong if picture.public)
     return (
         msgspec.structs.replace(verdict, checks=checks, flags=(), needs_attention=()),
         msgspec.structs.replace(exhibits, wrong=public),
     )
+
+
+def _bare(figure: Figure | None) -> Figure | None:
+    """The figure without thresholds."""
+    return figure and msgspec.structs.replace(figure, floor=None, full=None)
 
 
 def _check(check: CheckResult, verdict: Verdict, said: Words) -> CheckView:
@@ -162,13 +201,15 @@ def _check(check: CheckResult, verdict: Verdict, said: Words) -> CheckView:
         share=min(1.0, max(0.0, check.score / check.points)) if check.points > 0 else 0.0,
         blocker=blocker or check.blocked_by,
         counts=check.points > 0 and (check.outcome is not Outcome.SKIPPED or bool(check.blocked_by)),
+        lost=lost(check),
+        band=band(check.figure) if check.figure else None,
     )
 
 
 def _urgency(view: CheckView) -> tuple[int, float]:
     """What needs work first, most points first; then what waits, what passed, and last what does not count."""
     order = {Outcome.FAILED: 0, Outcome.ERRORED: 1, Outcome.SKIPPED: 2, Outcome.PASSED: 3}
-    return order[view.check.outcome] if view.counts else 4, -lost(view.check)
+    return order[view.check.outcome] if view.counts else 4, -view.lost
 
 
 def _segments(checks: Sequence[CheckResult], said: Words) -> list[Segment]:

@@ -1,4 +1,4 @@
-"""Training curves as inline SVG, drawn by pygal (docs/decisions/002-charts.md has the figures).
+"""Training curves and calibration as inline SVG, drawn by pygal (docs/decisions/002-charts.md has the figures).
 
 pygal draws a self-contained picture: a script, a style sheet, tooltips and random ids. A card wants none of
 them: its content policy refuses scripts, and its own style sheet paints the lines so that they follow the
@@ -8,6 +8,7 @@ to draw survive; names of curves never enter the drawing, the template writes th
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import xml.etree.ElementTree as ET
@@ -17,7 +18,7 @@ import pygal
 from markupsafe import Markup
 from pygal.style import Style
 
-from grader.records import Curve, Record
+from grader.records import Bin, Curve, Record
 
 # pygal 3.1.3 leaves an import hook behind that speaks the protocol Python 3.12 removed: on 3.11 every later import of a
 # new module warns because of it. It serves map plugins, which nobody here draws; the process gets its path back.
@@ -27,6 +28,7 @@ MAX_PANELS = 6
 MAX_POINTS = 120
 """Twice the pixels a phone has for a chart's width say nothing more; longer curves are thinned."""
 _DOTS_UP_TO = 15
+_FEWEST = 5  # a share of fewer predictions jumps by a quarter and more
 _WIDTH, _HEIGHT = 360, 190
 # float32's largest value; beyond it pygal's axis arithmetic overflows and no reader learns anything.
 _LARGEST = 3.4e38
@@ -46,7 +48,10 @@ class Line(Record, frozen=True):
 
 
 class Panel(Record, frozen=True):
-    """A metric and, where recorded, its ``val_`` twin: they share an axis and so one drawing."""
+    """A metric and, where recorded, its ``val_`` twin: they share an axis and so one drawing.
+
+    One epoch is no curve: its figure is told and nothing is drawn.
+    """
 
     name: str
     epochs: int
@@ -56,6 +61,11 @@ class Panel(Record, frozen=True):
 
 def panels(curves: Sequence[Curve]) -> tuple[Panel, ...]:
     """The curves grouped and drawn; curves without a single finite value are left out."""
+    return _panels(tuple(curves))
+
+
+@functools.lru_cache(maxsize=4)  # both editions of a card draw the same curves
+def _panels(curves: tuple[Curve, ...]) -> tuple[Panel, ...]:
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         if any(_finite(value) is not None for value in curve.values):
@@ -68,11 +78,12 @@ def _panel(name: str, curves: Sequence[Curve]) -> Panel:
     values = [[_finite(value) for value in curve.values] for curve in curves]
     step = max(1, math.ceil(epochs / MAX_POINTS))
     kept = sorted({*range(0, epochs, step), epochs - 1})
+    shown = [[column[i] if i < len(column) else None for i in kept] for column in values]
     return Panel(
         name=name,
         epochs=epochs,
         lines=tuple(_line(curve.name, column) for curve, column in zip(curves, values, strict=True)),
-        svg=_draw([[column[i] if i < len(column) else None for i in kept] for column in values], [i + 1 for i in kept]),
+        svg=_draw(shown, [i + 1 for i in kept]) if epochs > 1 else Markup(""),
     )
 
 
@@ -85,13 +96,42 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and abs(value) <= _LARGEST else None
 
 
+class Calibration(Record, frozen=True):
+    """How sure the model is against how often it is right, drawn, and both on average."""
+
+    sure: float
+    right: float
+    svg: Markup
+
+
+@functools.lru_cache(maxsize=4)
+def calibration(bins: tuple[Bin, ...]) -> Calibration | None:
+    """Confidence on one axis, the share that is right on the other, and the line on which both agree."""
+    known = [spot for spot in bins if spot.count > 0 and 0 <= spot.confidence <= 1.001 and 0 <= spot.right <= 1]
+    total = sum(spot.count for spot in known)
+    if not total:
+        return None
+    chart = pygal.XY(**_looks(), stroke=True, show_dots=True, dots_size=3, xrange=(0, 1), range=(0, 1), margin_right=18)
+    chart.x_labels = chart.y_labels = [0, 0.25, 0.5, 0.75, 1]
+    chart.x_value_formatter = chart.value_formatter = lambda value: f"{100 * value:.0f} %"
+    chart.add("0", [(spot.confidence, spot.right) for spot in known if spot.count >= _FEWEST])
+    chart.add("1", [(0, 0), (1, 1)], show_dots=False)
+    return Calibration(
+        sure=sum(spot.confidence * spot.count for spot in known) / total,
+        right=sum(spot.right * spot.count for spot in known) / total,
+        svg=_svg(chart),
+    )
+
+
+def _looks() -> dict[str, object]:
+    """What every chart has: no script, no legend (the template writes it), a size that its text is made for."""
+    style = Style(label_font_size=11, major_label_font_size=11)
+    return {"width": _WIDTH, "height": _HEIGHT, "margin": 6, "js": [], "show_legend": False, "style": style}
+
+
 def _draw(columns: Sequence[Sequence[float | None]], epochs: Sequence[int]) -> Markup:
     chart = pygal.Line(
-        width=_WIDTH,
-        height=_HEIGHT,
-        margin=6,
-        js=[],
-        show_legend=False,
+        **_looks(),
         show_dots=len(epochs) <= _DOTS_UP_TO,
         dots_size=2.5,
         show_minor_x_labels=False,
@@ -101,12 +141,15 @@ def _draw(columns: Sequence[Sequence[float | None]], epochs: Sequence[int]) -> M
         min_scale=3,
         formatter=lambda value: f"{value:.4g}",
         allow_interruptions=True,
-        style=Style(label_font_size=11, major_label_font_size=11),
     )
     chart.x_labels = [str(epoch) for epoch in epochs]
     chart.x_labels_major = [str(epoch) for epoch in _ticks(epochs)]
     for number, column in enumerate(columns):
         chart.add(str(number), list(column))
+    return _svg(chart)
+
+
+def _svg(chart: pygal.Graph) -> Markup:
     root = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314  our own drawing, numbers only
     return Markup(ET.tostring(_bare(root), encoding="unicode"))  # noqa: S704  only tags and attributes listed above
 

@@ -1,69 +1,119 @@
-"""The class overview: every run of a batch in one page for staff, sortable from a file without a server."""
+"""The class overview: every run of a batch in one page for staff, sorted and filtered from a file without a server.
+
+A class of thousands has its table on pages of its own, one for each lab, and the overview links to them.
+``classroom`` reckons what the page shows; this module puts words to it. Everything that a teaching assistant may act
+on links to the card it comes from.
+"""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
 
-from grader.records import Ending, Level, Record, Tier
+import msgspec
+
+from grader.records import Record
 from grader.reports import wording
+from grader.reports.classroom import Advice, ClassRow, LabFigures, advice, figures, slowest
 from grader.reports.language import Language, Words, words
-from grader.reports.page import render
+from grader.reports.page import href, render
+from grader.reports.phrases import NOTHING, Phrases
+
+#: Runs that the overview shows itself: about 1.5 MB.
+ONE_PAGE = 2_000
+#: Runs of one lab on a page: what a browser does with so many is in docs/scale.md.
+ONE_PART = 10_000
+#: Rows that are laid out while the page loads; the script shows more, and without one the browser shows all. Chromium
+#: lays a table out again and again while it reads it: with 10,000 rows at once it was not done after 30 s.
+AT_ONCE = 200
+#: Runs that are named because they need a look; the table finds the others.
+NAMED = 100
 
 
-class ClassRow(Record, frozen=True):
-    """One run as the overview shows it. ``card`` is the path of its card relative to the overview, with ``/``."""
+class Part(Record, frozen=True):
+    """A page with a part of the table: runs of one lab, by student."""
 
+    file: str
     lab: str
-    student: str
-    score: float
-    max_score: float
-    ending: Ending
-    level: Level
-    tier: Tier
-    seconds: float = 0.0
-    needs_attention: bool = False
-    flags: int = 0
-    lab_title: str = ""
-    card: str = ""
+    title: str
+    rows: tuple[ClassRow, ...]
 
 
 class RowView(Record, frozen=True):
-    """A row with its words and a link that cannot leave the folder."""
+    """A row with its words and links that cannot leave the folder."""
 
     row: ClassRow
     ending: wording.Term
     tier: str
     href: str
+    student_href: str
     share: float
 
 
-class LabView(Record, frozen=True):
-    """How the class did in one lab."""
+def parts(rows: Sequence[ClassRow]) -> tuple[Part, ...]:
+    """The pages that the table is divided into; none where the overview shows it itself."""
+    if len(rows) <= ONE_PAGE:
+        return ()
+    found = []
+    for lab in sorted({row.lab for row in rows}):
+        of_lab = sorted((row for row in rows if row.lab == lab), key=lambda row: row.student)
+        for number, begin in enumerate(range(0, len(of_lab), ONE_PART), start=1):
+            batch = tuple(of_lab[begin : begin + ONE_PART])
+            file = f"lab-{lab}.html" if number == 1 else f"lab-{lab}-{number}.html"
+            found.append(Part(file=file, lab=lab, title=batch[0].lab_title or lab, rows=batch))
+    return tuple(found)
 
-    lab: str
-    title: str
-    runs: int
-    median: float
-    mean: float
-    lowest: float
-    highest: float
-    attention: int
+
+def render_part(part: Part, *, course_name: str, language: Language) -> str:
+    """One page of the table."""
+    said = words(language)
+    return _page([_row(row, said) for row in part.rows], {part.lab: part.title}, course_name, language, part=part)
 
 
-def render_index(rows: Sequence[ClassRow], *, course_name: str, language: Language) -> str:
-    """The overview as one self-contained HTML page."""
+def render_index(
+    rows: Sequence[ClassRow],
+    divided: Sequence[Part] = (),
+    *,
+    course_name: str,
+    language: Language,
+    phrases: Mapping[str, Phrases] | None = None,
+) -> str:
+    """The overview as one self-contained HTML page. ``phrases``: what each lab's suites say, in this language.
+
+    ``divided``: where the table is, if not here.
+    """
     said = words(language)
     views = [_row(row, said) for row in sorted(rows, key=lambda row: (row.lab, row.student))]
+    labs = [_translated(lab, (phrases or {}).get(lab.lab, NOTHING)) for lab in figures(rows, language)]
+    return _page(
+        views,
+        {lab.lab: lab.title for lab in labs},
+        course_name,
+        language,
+        labs=labs,
+        parts=divided,
+        attention=[view for view in views if view.row.needs_attention or view.row.flags],
+        slowest=[_row(row, said) for row in slowest(rows)],
+        advice=[_said(item, (phrases or {}).get(item.lab, NOTHING)) for item in advice(rows)],
+    )
+
+
+def _page(
+    views: Sequence[RowView], titles: Mapping[str, str], course_name: str, language: Language, **sections: object
+) -> str:
+    """Sections that are not given are not on the page."""
+    empty: dict[str, object] = {"labs": (), "parts": (), "attention": (), "slowest": (), "advice": (), "part": None}
     return render(
         "index.html",
         language,
         script="index.js",
         course_name=course_name,
         rows=views,
-        labs=_labs(rows),
-        attention=[view for view in views if view.row.needs_attention or view.row.flags],
+        students=len({view.row.student for view in views}),
+        titles=titles,
+        endings=sorted({view.ending.name for view in views}),
+        named=NAMED,
+        at_once=AT_ONCE,
+        **{**empty, **sections},
     )
 
 
@@ -72,40 +122,17 @@ def _row(row: ClassRow, said: Words) -> RowView:
     return RowView(
         row=row,
         ending=wording.ending(row.ending, said),
-        tier=wording.tier(row.tier, said).name,
-        href=_href(row.card),
+        tier="–" if row.data == "none" else wording.tier(row.tier, said).name,
+        href=href(row.card),
+        student_href=href(row.page),
         share=share,
     )
 
 
-def _href(card: str) -> str:
-    """A link below the overview's own folder, or none: no scheme, no host, no way up."""
-    parts = card.split("/")
-    if not card or "\\" in card or any(part in {"", ".", ".."} for part in parts):
-        return ""
-    # quote() leaves no ':' in the first part, so nothing can be read as a scheme; lone surrogates are refused.
-    try:
-        return "/".join(quote(part, safe="") for part in parts)
-    except UnicodeEncodeError:
-        return ""
+def _translated(lab: LabFigures, phrases: Phrases) -> LabFigures:
+    items = tuple(msgspec.structs.replace(item, description=phrases.say(item.description)) for item in lab.items)
+    return msgspec.structs.replace(lab, title=phrases.say(lab.title), items=items)
 
 
-def _labs(rows: Sequence[ClassRow]) -> list[LabView]:
-    labs: dict[str, list[ClassRow]] = {}
-    for row in rows:
-        labs.setdefault(row.lab, []).append(row)
-    return [_lab(lab, labs[lab]) for lab in sorted(labs)]
-
-
-def _lab(lab: str, rows: Sequence[ClassRow]) -> LabView:
-    scores = [row.score for row in rows]
-    return LabView(
-        lab=lab,
-        title=next((row.lab_title for row in rows if row.lab_title), lab),
-        runs=len(rows),
-        median=statistics.median(scores),
-        mean=statistics.fmean(scores),
-        lowest=min(scores),
-        highest=max(scores),
-        attention=sum(row.needs_attention or row.flags > 0 for row in rows),
-    )
+def _said(item: Advice, phrases: Phrases) -> Advice:
+    return msgspec.structs.replace(item, text=phrases.say(item.text))

@@ -12,12 +12,13 @@ import base64
 import functools
 import hashlib
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
 
 from grader.reports import text
-from grader.reports.language import TAGS, Language, words
+from grader.reports.language import Language, Words, words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,10 +27,11 @@ def render(template: str, language: Language, *, script: str = "", **values: obj
     """The page a template makes in one language; ``script`` names a file beside the templates."""
     style = _asset("style.css")
     code = _asset(script) if script else Markup("")
+    said = words(language)
     return (
-        _environment(language)
+        _environment(said)
         .get_template(template)
-        .render(lang=TAGS[language], style=style, script=code, policy=_policy(style, code), **values)
+        .render(lang=said.tag, style=style, script=code, policy=_policy(style, code), **values)
     )
 
 
@@ -53,11 +55,11 @@ def _hash(content: str) -> str:
 @functools.cache
 def _asset(name: str) -> Markup:
     """A style sheet or script of ours; the only text that enters a page without being escaped."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704  our own file
+    return _Asset((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 @functools.cache
-def _environment(language: Language) -> jinja2.Environment:
+def _environment(said: Words) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -67,18 +69,37 @@ def _environment(language: Language) -> jinja2.Environment:
         extensions=["jinja2.ext.i18n"],
         finalize=_shown,
     )
-    catalogue = words(language).catalogue
-    environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    install = environment.install_gettext_callables  # type: ignore[attr-defined]  # the extension adds it
+    install(said.catalogue.gettext, said.catalogue.ngettext, newstyle=True)
     environment.filters.update(
         number=text.number,
         significant=text.significant,
         seconds=text.seconds,
         size=text.size,
+        when=text.when,
         clip=text.clip,
         long=_long,
         prose=_prose,
     )
     return environment
+
+
+def href(path: str) -> str:
+    """A link below a page's own folder, or none: no scheme, no host, no way up."""
+    parts = path.split("/")
+    if not path or "\\" in path or any(part in {"", ".", ".."} for part in parts):
+        return ""
+    # quote() leaves no ':' in the first part, so nothing can be read as a scheme; lone surrogates are refused.
+    try:
+        return "/".join(quote(part, safe="") for part in parts)
+    except UnicodeEncodeError:
+        return ""
+
+
+class _Asset(Markup):
+    """Our own file: nothing in it has to be spelt out. Reading 18 kB by the character took 90 % of a student's page."""
+
+    __slots__ = ()
 
 
 class _Long(str):
@@ -103,9 +124,11 @@ def _prose(value: str) -> Markup:
 
 def _shown(value: object) -> object:
     """What an expression prints: Jinja escapes the result unless it is our own markup."""
+    if isinstance(value, _Asset):
+        return value
     if isinstance(value, Markup):
         # Already escaped, so only unseen characters are left to spell out; the spelling holds no markup.
-        return Markup(text.visible(value))  # noqa: S704
+        return Markup(text.visible(value))  # noqa: S704 - marked safe before, and only its characters are spelt out
     if isinstance(value, _Long):
         return text.visible(value)
     if isinstance(value, str):

@@ -13,11 +13,12 @@ from grader.reports.text import clip, number
 
 
 class Summary(Record, frozen=True):
-    """``lead`` says what and why, ``next`` what to do, ``target`` is the check or cell that it is about."""
+    """``lead`` says what and why, ``next`` what to do; ``target`` and ``about`` are the check or cell it is about."""
 
     lead: str
     next: str
     target: str = ""
+    about: str = ""
 
 
 def summarize(verdict: Verdict, words: Words) -> Summary:
@@ -26,7 +27,8 @@ def summarize(verdict: Verdict, words: Words) -> Summary:
     earned, why = _earned(verdict, words), _why(verdict, words)
     lead = _("%(earned)s: %(why)s", earned=earned, why=why)
     step, target = _next(verdict, words)
-    return Summary(lead=lead, next=step, target=target)
+    about = next((check.description for check in verdict.checks if f"check-{check.id}" == target), "")
+    return Summary(lead=lead, next=step, target=target, about=about)
 
 
 def lost(check: CheckResult) -> float:
@@ -38,6 +40,8 @@ def _earned(verdict: Verdict, words: Words) -> str:
     _ = words.gettext
     if verdict.ending is Ending.OURS:
         return _("This run could not be graded")
+    if verdict.ending is Ending.DEFERRED:
+        return _("Not graded yet")
     score, most = number(verdict.score), number(verdict.max_score)
     if verdict.max_score > 0 and verdict.score >= verdict.max_score:
         return _("All %(most)s points", most=most)

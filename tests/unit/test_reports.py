@@ -15,16 +15,25 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from babel.messages.extract import extract_from_dir
-from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 import grader.reports
 from grader.records import CellError, Curve, Ending, Exhibits, Level, Outcome
-from grader.reports import ClassRow, charts, pictures, render_card, render_index, text
-from grader.reports.language import LOCALE, words
+from grader.reports import (
+    ClassRow,
+    Grade,
+    StudentRun,
+    charts,
+    class_row,
+    pictures,
+    render_card,
+    render_index,
+    render_student,
+    text,
+)
+from grader.reports.language import words
 from grader.reports.page import TEMPLATES
 from grader.reports.summary import summarize
 from tests.browser import samples
@@ -108,7 +117,18 @@ def test_a_card_shows_curves_confusion_layers_and_wrong_predictions():
     assert "Confusion matrix" in page.text
     assert "101,770" in page.text
     assert page.tags.count("img") == 8
-    assert page.tags.count("figure") == 2
+    assert page.tags.count("figure") == 2 + 1 + 1, "two pairs of curves, one calibration, one measured figure"
+
+
+def test_nothing_is_said_of_the_data_of_a_lab_that_has_none():
+    """Neither which copy it was nor that a part was kept back; the overview has a dash there."""
+    partial = samples.partial()
+    without = msgspec.structs.replace(partial, data="none")
+    assert "small copy that comes with the grader" in Page(card(partial)).text
+    assert "small copy that comes with the grader" not in Page(card(without)).text
+    for verdict, shown in ((partial, "lite"), (without, "–")):
+        page = Page(render_index([class_row(verdict, "s")], course_name="", language="en"))
+        assert ("data-value", shown) in page.attributes
 
 
 def test_a_run_without_a_sandbox_is_called_advisory():
@@ -124,7 +144,8 @@ def test_checks_that_need_work_come_before_those_that_passed():
 
 def test_a_check_that_cannot_be_assessed_takes_no_room_in_the_score_bar():
     html = card(samples.excellent())
-    assert html.count('<rect class="track"') == 6
+    bar = html[html.index('class="bar whole"') :].partition("</svg>")[0]
+    assert bar.count('<rect class="track"') == 6
     assert re.findall(r'<article class="check (\w+)"', html)[-1] == "skipped"
     assert "does not count" in html
 
@@ -144,6 +165,41 @@ def test_the_student_edition_holds_nothing_that_is_for_staff():
     hidden = [pictures.data_uri(wrong.png) for wrong in samples.exhibits().wrong if not wrong.public]
     assert hidden
     assert not any(uri in html for uri in hidden)
+
+
+def test_the_student_edition_draws_a_figure_and_its_interval_but_no_threshold():
+    html = card(samples.partial(), samples.exhibits())
+    said = Page(html).text
+    assert "result 91.2 %" in said
+    assert "chance alone moves it between 90.4 % and 92 %" in said
+    for secret in ("all points from", "points from", "zone", "96.5"):
+        assert secret not in html.replace(Page(html).bodies["style"], "")
+
+
+def test_the_staff_edition_draws_where_credit_begins_and_where_it_is_full():
+    html = card(samples.partial(), edition="staff")
+    assert "points from 85.5 %" in Page(html).text
+    assert "all points from 96.5 %" in Page(html).text
+    assert html.count('class="zone ') == 2
+
+
+def test_the_result_names_the_checks_with_most_to_gain():
+    page = card(samples.partial())
+    costs = page[page.index('class="costs"') :].partition("</ul>")[0]
+    assert re.findall(r'href="#check-(\w+)"', costs) == ["accuracy", "saved", "probabilities"]
+    assert re.findall(r">([\d.]+) points<", costs) == ["17.5", "15", "5"]
+    assert 'class="costs"' not in card(samples.excellent())
+
+
+def test_a_grade_after_policy_and_comments_stand_below_the_result():
+    grade = Grade(
+        value=42.0, most=100.0, why=("2 days late: −10",), comments=("Come to the *office* hour.\n<b>Friday</b>",)
+    )
+    page = Page(card(samples.partial(), grade=grade))
+    assert "Grade 42 / 100" in " ".join(page.text.split())
+    assert "2 days late: −10" in page.text
+    assert "<b>Friday</b>" in page.text
+    assert "b" not in page.tags
 
 
 def test_the_staff_edition_shows_everything():
@@ -487,47 +543,51 @@ def test_a_link_to_a_name_in_chinese_is_percent_encoded():
     assert ("href", "mnist/%E5%AD%A6%E7%94%9F%201/staff/card.html") in page.attributes
 
 
+def test_the_overview_shows_how_each_check_went_and_what_many_cards_advise():
+    page = Page(render_index(samples.class_rows(), course_name="Deep Learning", language="en"))
+    assert "Item" not in page.text
+    for said in ("Your model names flowers.", "Scale the pixels.", "Discrimination", "Slowest", "Distribution"):
+        assert said in page.text
+    assert "students/student-007.html" in [value for name, value in page.attributes if name == "href"]
+
+
+# ---------------------------------------------------------------- a student over all labs
+
+
+def student_page(student="student-012", language="en", **more):
+    runs = [StudentRun(verdict=samples.partial(), card="mnist/student-012/card.html", **more)]
+    runs.append(StudentRun(verdict=samples.ours(), card="../escape"))
+    return render_student(student, runs, course_name="Deep Learning", language=language)
+
+
+def test_a_students_page_tells_each_lab_its_score_and_the_next_step():
+    page = Page(student_page())
+    assert "52.5 of 100 points" in page.text
+    assert "Call model.save('mnist.keras') in the last cell." in page.text
+    assert "could not be graded" in page.text
+    assert [value for name, value in page.attributes if name == "href"] == ["../mnist/student-012/card.html"]
+
+
+def test_a_students_page_holds_nothing_for_staff_and_runs_nothing():
+    html = student_page(student=samples.HOSTILE)
+    page = Page(html)
+    for secret in ("Wilson", "high entropy", "error of the suite", "96.5"):
+        assert secret not in html
+    assert "script" not in page.tags
+    assert "⟨U+202E⟩" in html
+
+
+def test_a_students_page_shows_the_grade_after_policy():
+    page = Page(student_page(grade=Grade(value=42.0, most=100.0, why=("2 days late: −10",))))
+    assert "2 days late: −10" in page.text
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_empty_class_still_has_an_overview(language):
     assert "<table" in render_index([], course_name="", language=language)
 
 
 # ---------------------------------------------------------------- languages
-
-
-def messages():
-    """Every message of the package, as the extraction tools find it."""
-    found = extract_from_dir(
-        PACKAGE,
-        method_map=[("**.py", "python"), ("**/templates/**.html", "jinja2")],
-        options_map={},
-        keywords={"_": None, "gettext": None, "ngettext": (1, 2)},
-    )
-    return {message for _, _, message, _, _ in found}
-
-
-def catalogue(path):
-    with path.open("rb") as file:
-        return {entry.id: entry for entry in read_po(file, locale=path.stem) if entry.id}
-
-
-@pytest.mark.parametrize("path", sorted(LOCALE.glob("*.po")), ids=lambda path: path.stem)
-def test_every_message_is_translated_and_no_translation_is_left_over(path):
-    entries = catalogue(path)
-    assert messages() == set(entries)
-    for entry in entries.values():
-        assert not entry.fuzzy
-        assert all([entry.string] if isinstance(entry.string, str) else entry.string), entry.id
-
-
-@pytest.mark.parametrize("path", sorted(LOCALE.glob("*.po")), ids=lambda path: path.stem)
-def test_translations_fill_in_the_same_values(path):
-    def names(message):
-        strings = [message] if isinstance(message, str) else message
-        return set().union(*(re.findall(r"%\((\w+)\)s", string) for string in strings))
-
-    for entry in catalogue(path).values():
-        assert names(entry.string) == names(entry.id), entry.id
 
 
 def test_a_chinese_card_says_nothing_in_english_but_names():

@@ -1,0 +1,236 @@
+"""A class in figures: the distribution of each lab, and how each check does its work. Pure.
+
+Item analysis follows classical test theory. A check's *discrimination* is the correlation between the share earned in
+it and the share earned in all other checks of the lab: near 1 it tells strong submissions from weak ones, near 0 it
+tells nothing, below 0 the strong fail it more often than the weak, which mostly means that the check is wrong.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import statistics
+from collections.abc import Sequence
+
+from grader.records import Ending, Level, Outcome, Record, Tier, Verdict
+
+#: Below this, a correlation is chance: with 8 runs that have nothing in common it exceeds 0.6 in one case of ten.
+ENOUGH_RUNS = 8
+#: Columns of the distribution: tenths of the maximum, 100 % in the last.
+TENTHS = 10
+SHOWN = 8
+"""Rows of the lists of slowest runs and of common advice."""
+
+
+class CheckScore(Record, frozen=True):
+    """One check of one run, as the item analysis needs it."""
+
+    id: str
+    description: str
+    points: float
+    score: float
+    outcome: Outcome
+    blocked: bool = False
+
+
+class ClassRow(Record, frozen=True):
+    """One run as the overview shows it. ``card`` and ``page`` are paths relative to the overview, with ``/``.
+
+    ``advice`` holds the English sentences that the student's card gives as next steps.
+    """
+
+    lab: str
+    student: str
+    score: float
+    max_score: float
+    ending: Ending
+    level: Level
+    tier: Tier
+    data: str = ""
+    seconds: float = 0.0
+    needs_attention: bool = False
+    flags: int = 0
+    lab_title: str = ""
+    language: str = "en"
+    card: str = ""
+    page: str = ""
+    checks: tuple[CheckScore, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    @property
+    def deferred(self) -> bool:
+        """Whether it was not run and waits for another machine: no score, not a zero."""
+        return self.ending is Ending.DEFERRED
+
+
+class Item(Record, frozen=True):
+    """A check in the whole class. ``failed`` earned nothing, ``blocked`` waited for another check."""
+
+    id: str
+    description: str
+    points: float
+    runs: int
+    passed: int
+    partial: int
+    failed: int
+    blocked: int
+    errored: int
+    mean: float
+    discrimination: float | None
+
+
+class LabFigures(Record, frozen=True):
+    """How the class did in one lab. ``tenths`` counts runs by their share of the maximum."""
+
+    lab: str
+    title: str
+    runs: int
+    median: float
+    mean: float
+    lowest: float
+    highest: float
+    attention: int
+    tenths: tuple[int, ...]
+    items: tuple[Item, ...]
+
+
+class Advice(Record, frozen=True):
+    """A sentence that many cards say."""
+
+    lab: str
+    text: str
+    runs: int
+
+
+def class_row(verdict: Verdict, slug: str) -> ClassRow:
+    """A run's line in the overview."""
+    return ClassRow(
+        lab=verdict.lab,
+        lab_title=verdict.lab_title,
+        language=verdict.language,
+        student=verdict.student,
+        score=verdict.score,
+        max_score=verdict.max_score,
+        ending=verdict.ending,
+        needs_attention=bool(verdict.needs_attention),
+        flags=len(verdict.flags),
+        level=verdict.level,
+        tier=verdict.tier,
+        data=verdict.data,
+        seconds=verdict.timings.get("total", 0.0),
+        card=f"{verdict.lab}/{slug}/staff/card.html",
+        page=f"students/{slug}.html",
+        checks=tuple(
+            CheckScore(
+                id=check.id,
+                description=check.description,
+                points=check.points,
+                score=check.score,
+                outcome=check.outcome,
+                blocked=bool(check.blocked_by),
+            )
+            for check in verdict.checks
+        ),
+        advice=_advice(verdict),
+    )
+
+
+def _advice(verdict: Verdict) -> tuple[str, ...]:
+    """What the card says to do: about errors, and about checks that earned less than they could."""
+    about_errors = [error.advice.text for error in verdict.cell_errors if error.advice]
+    hints = [check.hint for check in verdict.checks if check.outcome is Outcome.FAILED and check.points > 0]
+    lines = [line for hint in hints for line in hint.split("\n")]
+    return tuple(dict.fromkeys(text for text in about_errors + lines if text))
+
+
+# ---------------------------------------------------------------- the class
+
+
+def figures(rows: Sequence[ClassRow], language: str = "en") -> list[LabFigures]:
+    """Every lab, by its id. Runs that we could not do say nothing about the class and are left out of the figures."""
+    labs: dict[str, list[ClassRow]] = {}
+    for row in rows:
+        labs.setdefault(row.lab, []).append(row)
+    return [_lab(lab, labs[lab], language) for lab in sorted(labs)]
+
+
+def _lab(lab: str, rows: Sequence[ClassRow], language: str) -> LabFigures:
+    graded = [row for row in rows if row.ending is not Ending.OURS and not row.deferred]
+    scores = [row.score for row in graded] or [0.0]
+    titles = [row.lab_title for row in sorted(rows, key=lambda row: row.language != language) if row.lab_title]
+    tenths = collections.Counter(min(TENTHS - 1, int(TENTHS * share(row.score, row.max_score))) for row in graded)
+    return LabFigures(
+        lab=lab,
+        title=titles[0] if titles else lab,
+        runs=len(rows),
+        median=statistics.median(scores),
+        mean=statistics.fmean(scores),
+        lowest=min(scores),
+        highest=max(scores),
+        attention=sum(row.needs_attention or row.flags > 0 for row in rows),
+        tenths=tuple(tenths[place] for place in range(TENTHS)),
+        items=_items(graded),
+    )
+
+
+def share(score: float, most: float) -> float:
+    """The part of the points that was earned, 0 to 1."""
+    return min(1.0, max(0.0, score / most)) if most > 0 else 0.0
+
+
+def _items(rows: Sequence[ClassRow]) -> tuple[Item, ...]:
+    """The scored checks in the order of the suite, over all runs in which they could be assessed."""
+    found: dict[str, list[tuple[CheckScore, ClassRow]]] = {}
+    for row in rows:
+        for check in row.checks:
+            if check.points > 0 and (check.outcome is not Outcome.SKIPPED or check.blocked):
+                found.setdefault(check.id, []).append((check, row))
+    return tuple(_item(pairs) for pairs in found.values())
+
+
+def _item(pairs: Sequence[tuple[CheckScore, ClassRow]]) -> Item:
+    checks = [check for check, _ in pairs]
+    own = [share(check.score, check.points) for check in checks]
+    rest = [share(row.score - check.score, row.max_score - check.points) for check, row in pairs]
+    ends = collections.Counter(_end(check) for check in checks)
+    return Item(
+        id=checks[0].id,
+        description=checks[0].description,
+        points=checks[0].points,
+        runs=len(checks),
+        passed=ends["passed"],
+        partial=ends["partial"],
+        failed=ends["failed"],
+        blocked=ends["blocked"],
+        errored=ends["errored"],
+        mean=statistics.fmean(own),
+        discrimination=_correlation(own, rest),
+    )
+
+
+def _end(check: CheckScore) -> str:
+    if check.blocked:
+        return "blocked"
+    if check.outcome is Outcome.FAILED and check.score > 0:
+        return "partial"
+    return check.outcome.value
+
+
+def _correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Pearson's; None for too few runs, or where one of the two never differs."""
+    if len(one) < ENOUGH_RUNS or len(set(one)) < 2 or len(set(other)) < 2:
+        return None
+    value = statistics.correlation(one, other)
+    return value if math.isfinite(value) else None
+
+
+def slowest(rows: Sequence[ClassRow]) -> list[ClassRow]:
+    """The runs that took longest, longest first."""
+    return sorted((row for row in rows if row.seconds > 0), key=lambda row: -row.seconds)[:SHOWN]
+
+
+def advice(rows: Sequence[ClassRow]) -> list[Advice]:
+    """What most cards of a lab say to do, most runs first; what one card says is no pattern."""
+    counted = collections.Counter((row.lab, text) for row in rows for text in row.advice)
+    common = [Advice(lab=lab, text=text, runs=runs) for (lab, text), runs in counted.most_common() if runs > 1]
+    return common[:SHOWN]
