@@ -11,10 +11,10 @@ A suite is ordinary pytest: one test function is one check. Its docstring is wha
         assert_accuracy(probabilities, heldout.labels, threshold("accuracy"))
 
 Fixtures: ``student`` (see student.Student), ``heldout`` (see heldout.Heldout), ``threshold`` (name -> Threshold of the
-data tier in use), ``tier``, ``chance`` (a NumPy Generator that the notebook cannot foresee). A check ends by returning
-(full points, unless it called `award`), by a failed assertion (the message goes to the student, so never put a label or a
-threshold into it), or by `not_assessable`. Anything else that is raised is the author's mistake: ERRORED, and never the
-student's loss in silence. See docs/authoring.md.
+data tier in use), ``tier``, ``chance`` (a NumPy Generator that the notebook cannot foresee), ``gpu`` (what the host saw
+its GPUs do, see gpu.Gpu). A check ends by returning (full points, unless it called `award`), by a failed assertion (the
+message goes to the student, so never put a label or a threshold into it), or by `not_assessable`. Anything else that is
+raised is the author's mistake: ERRORED, and never the student's loss in silence. See docs/authoring.md.
 """
 
 from grader.checks.asserts import (
@@ -27,9 +27,11 @@ from grader.checks.asserts import (
     award,
     fail,
     flag,
+    measure,
     not_assessable,
     require,
 )
+from grader.checks.gpu import assert_gpu_used
 from grader.checks.hidden import cos, exp, hidden_function, log, sigmoid, sin, sqrt, square, tanh
 from grader.checks.marks import check
 from grader.records import Evidence
@@ -45,6 +47,7 @@ __all__ = [
     "assert_accuracy",
     "assert_close",
     "assert_error",
+    "assert_gpu_used",
     "assert_probabilities",
     "award",
     "check",
@@ -54,6 +57,7 @@ __all__ = [
     "flag",
     "hidden_function",
     "log",
+    "measure",
     "not_assessable",
     "require",
     "sigmoid",

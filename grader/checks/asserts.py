@@ -5,14 +5,15 @@ The exact figures go to the staff's edition through ``staff``.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import math
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from grader import rubric
 from grader.checks.marks import CheckFailed, NotAssessable, current
-from grader.records import Flag, Threshold
+from grader.records import Figure, Flag, Measured, Threshold
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -33,13 +34,25 @@ def not_assessable(why: str) -> NoReturn:
     raise NotAssessable(why)
 
 
-def award(fraction: float, *, found: str = "", expected: str = "", hint: str = "", staff: str = "") -> None:
-    """Give this share (0 to 1) of the check's points. Called again, the smallest share counts."""
+def award(
+    fraction: float,
+    *,
+    found: str = "",
+    expected: str = "",
+    hint: str = "",
+    staff: str = "",
+    figure: Figure | None = None,
+) -> None:
+    """Give this share (0 to 1) of the check's points. Called again, the smallest share counts.
+
+    ``figure`` is what it comes from; the card draws it.
+    """
     record = current()
     fraction = min(1.0, max(0.0, float(fraction)))
     if record.fraction is None or fraction <= record.fraction:
         record.fraction = fraction
         record.found, record.expected, record.hint = found, expected, hint or record.hint
+        record.figure = figure
     if staff:
         record.staff.append(staff)
 
@@ -48,6 +61,22 @@ def flag(kind: str, message: str) -> None:
     """Tell the staff something, with its evidence. A flag never touches the score and is never shown to the student."""
     record = current()
     record.flags.append(Flag(kind=kind, message=message[:1000], check=record.mark.id))
+
+
+def measure(
+    value: float, *, best: float | None = None, kind: Literal["share", "error", "number"] = "number", rows: int = 0
+) -> None:
+    """Record the statistic that the threshold asked for last turns into credit, for `grader calibrate`; staff only.
+
+    ``best`` is the end of its interval that counts for the student, where doubt does. What is not finite is left out,
+    and so is what was compared with no threshold of the spec.
+    """
+    record = current()
+    best = value if best is None else best
+    if record.threshold and math.isfinite(value) and math.isfinite(best):
+        record.measured.append(
+            Measured(threshold=record.threshold, kind=kind, value=float(value), best=float(best), rows=rows)
+        )
 
 
 class Parts:
@@ -72,8 +101,8 @@ class Parts:
         held = sum(weight for _, holds, weight, _ in self._parts if holds)
         missing = [name for name, holds, _, _ in self._parts if not holds]
         hints = [hint for _, holds, _, hint in self._parts if hint and not holds]
-        found = "all parts hold" if not missing else "not: " + "; ".join(missing)
-        award(held / total if total else 0.0, found=found, expected=expected, hint=" ".join(dict.fromkeys(hints)))
+        found = f"not met yet: {'; '.join(missing)}" if missing else "everything asked for"
+        award(held / total if total else 0.0, found=found, expected=expected, hint="\n".join(dict.fromkeys(hints)))
 
 
 def as_array(answer: Any, shape: tuple[int | None, ...] | None = None, what: str = "the answer") -> Floats:
@@ -83,7 +112,7 @@ def as_array(answer: Any, shape: tuple[int | None, ...] | None = None, what: str
     if isinstance(answer, list | tuple):
         answer = _stack(answer, what)
     if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "biuf":
-        fail(f"{what} is {_name(answer)}", expected="an array of numbers")
+        fail(f"{what}: not an array of numbers, but {_name(answer)}", expected="an array of numbers")
     if shape is not None and not _matches(answer.shape, shape):
         wanted = "(" + ", ".join("n" if side is None else str(side) for side in shape) + ")"
         fail(f"{what} has shape {tuple(answer.shape)}", expected=f"shape {wanted}")
@@ -102,7 +131,7 @@ def _stack(answer: Any, what: str) -> Any:
     try:
         return np.asarray([np.asarray(item, dtype=np.float64) for item in answer], dtype=np.float64)
     except (TypeError, ValueError):
-        fail(f"{what} is a {type(answer).__name__} of things that are not numbers of one shape")
+        fail(f"{what} holds things that are not numbers of one shape", expected="an array of numbers")
 
 
 def _matches(have: tuple[int, ...], want: tuple[int | None, ...]) -> bool:
@@ -114,7 +143,7 @@ def _name(answer: Any) -> str:
         return "None"
     if isinstance(answer, np.ndarray):
         return f"an array of dtype {answer.dtype}"
-    return f"a {type(answer).__name__}"
+    return f"something of the type {type(answer).__name__}"
 
 
 def assert_probabilities(answer: Any, rows: int, classes: int) -> Floats:
@@ -152,30 +181,47 @@ def assert_accuracy(
         chosen = (values > 0.5).astype(int) if set(np.unique(labels)) <= {0, 1} else np.rint(values).astype(int)
     correct = int((chosen == labels).sum())
     credit = rubric.accuracy_credit(correct, len(labels), threshold)
+    measure(credit.value, best=credit.hi, kind="share", rows=len(labels))
     award(
         credit.fraction,
         found=f"{credit.value:.1%} of the held-out examples are right ({correct:,} of {len(labels):,})",
         expected="what a correct solution reaches (see the handout)",
         staff=f"floor {threshold.floor:g}, full {threshold.full:g}, 95 % interval {credit.lo:.4f} to {credit.hi:.4f}"
         + (", benefit of the doubt" if credit.doubt else ""),
+        figure=_figure(credit, threshold),
     )
     return credit.value
 
 
-def assert_error(predictions: Any, targets: npt.NDArray[Any], threshold: Threshold, *, unit: str = "") -> float:
-    """Award credit for a mean absolute error (smaller is better; bootstrap over rows). Returns the error."""
+def assert_error(
+    predictions: Any, targets: npt.NDArray[Any], threshold: Threshold, *, unit: str = "", relative_to: float = 1.0
+) -> float:
+    """Award credit for a mean absolute error (smaller is better; bootstrap over rows). Returns the error.
+
+    The threshold counts in units of ``relative_to``: the error of a linear model on the same rows, say.
+    """
     values = as_array(predictions, None, "the predictions").reshape(-1)
     if len(values) != len(targets):
         fail(f"{len(values)} predictions", expected=f"one for each of {len(targets)} rows")
+    threshold = Threshold(floor=threshold.floor * relative_to, full=threshold.full * relative_to)
     credit = rubric.error_credit(values - np.asarray(targets, dtype=np.float64), threshold)
+    measure(credit.value / relative_to, best=credit.lo / relative_to, kind="error", rows=len(targets))
     award(
         credit.fraction,
         found=f"mean absolute error {credit.value:.3f} {unit}".rstrip(),
         expected="what a correct solution reaches (see the handout)",
         staff=f"floor {threshold.floor:g}, full {threshold.full:g}, 95 % interval {credit.lo:.3f} to {credit.hi:.3f}"
         + (", benefit of the doubt" if credit.doubt else ""),
+        figure=_figure(credit, threshold, unit or "MAE"),
     )
     return credit.value
+
+
+def _figure(credit: rubric.Credit, threshold: Threshold, unit: str = "") -> Figure | None:
+    """The figure as the card draws it; an infinite one cannot be drawn."""
+    if not all(map(math.isfinite, (credit.value, credit.lo, credit.hi))):
+        return None
+    return Figure(value=credit.value, lo=credit.lo, hi=credit.hi, floor=threshold.floor, full=threshold.full, unit=unit)
 
 
 def assert_close(

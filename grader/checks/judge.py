@@ -1,15 +1,10 @@
-"""Run a suite: pytest on the lab's own files, with our fixtures, and nothing of pytest's that could look elsewhere.
+"""Run a suite: pytest on the lab's own files, in this trusted process, with our fixtures; each check's end is an outcome.
 
-pytest runs in this trusted process. It is pointed at the lab's folder and told its rootdir; no configuration file is
-searched, no plugin autoloaded, no cache written. Suites are the course's own code; submissions are never collected.
+How pytest is started, and kept for the next submission, is told in `collected`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,13 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grader.checks.marks import CheckFailed, Current, Mark, NotAssessable, running
+from grader.checks.collected import Collected
+from grader.checks.gpu import Gpu
+from grader.checks.marks import CheckFailed, Current, Mark, NotAssessable, current, running
 from grader.checks.student import Bench, Student
 from grader.errors import LabError
 from grader.heldout.chance import seed_of
 from grader.labs import CheckSpec, Lab
 from grader.records import CheckResult, Evidence, Flag, Outcome, Record, Threshold, Tier
 from grader.session import TapeMiss
+
+FIXTURES = frozenset({"student", "gpu", "heldout", "chance", "tier", "threshold"})
 
 
 class Judged(Record, frozen=True):
@@ -37,6 +36,34 @@ class Judged(Record, frozen=True):
     seconds: float = 0.0
 
 
+class Suites:
+    """The suites that this process judges by, each with a pytest that waits for the next submission."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, tuple[_Plugin, Collected]] = {}
+
+    def take(self, folder: Path) -> tuple[_Plugin, Collected]:
+        """The pytest of that suite: the one that waits, or another. It is the caller's until `give`."""
+        found = self._kept.pop(folder, None)
+        if found is None:
+            plugin = _Plugin()
+            found = plugin, Collected(folder, plugin, FIXTURES)
+        return found
+
+    def give(self, plugin: _Plugin, collected: Collected) -> None:
+        """Take it back for the next submission, if it may be used again."""
+        plugin.forget()
+        if collected.reusable:
+            self._kept[collected.folder] = plugin, collected
+        else:
+            collected.close()
+
+    def close(self) -> None:
+        """End those that wait."""
+        while self._kept:
+            self._kept.popitem()[1][1].close()
+
+
 def judge(
     lab: Lab,
     bench: Bench,
@@ -46,79 +73,42 @@ def judge(
     suite: str = "hidden_tests",
     specs: tuple[CheckSpec, ...] | None = None,
     seed: int = 0,
+    suites: Suites | None = None,
 ) -> Judged:
     """Judge one run by one suite. Raises LabError when the suite itself cannot be run.
 
     ``seed`` is what the ``chance`` fixture draws from: secret for a hidden suite, always the same for a public one.
+    ``suites`` keeps what was started for the next run that is judged in this process.
     """
     start = time.perf_counter()
     checks = lab.checks if specs is None else specs
-    plugin = _Plugin(lab, bench, heldout, tier, checks, seed)
-    folder = lab.folder / suite
-    output = io.StringIO()
-    with _pytest_alone(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        code = pytest.main(_arguments(folder), plugins=[plugin])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or set(plugin.results) != {c.id for c in checks}:
-        raise LabError(_why(output.getvalue(), plugin.errors), where=str(folder), fix=f"run `grader verify {lab.id}`")
+    folder = (lab.folder / suite).absolute()
+    kept = suites if suites is not None else Suites()
+    plugin, collected = kept.take(folder)
+    try:
+        plugin.begin(lab, bench, heldout, tier, checks, seed)
+        problem = collected.run(seed)
+        results, flags, missed, errors = plugin.results, tuple(plugin.flags), plugin.missed, plugin.errors
+    finally:
+        kept.give(plugin, collected)
+        if suites is None:
+            kept.close()
+    if problem or set(results) != {spec.id for spec in checks}:
+        why = next((line for line in (*errors, *problem.splitlines()) if line.strip()), "checks are missing in it")
+        what = f"the suite cannot be run: {why[:300]}"
+        raise LabError(what, where=str(lab.folder / suite), fix=f"run `grader verify {lab.id}`")
     return Judged(
-        results=tuple(plugin.results[spec.id] for spec in checks),
-        flags=tuple(plugin.flags),
-        missed=plugin.missed,
+        results=tuple(results[spec.id] for spec in checks),
+        flags=flags,
+        missed=missed,
         seconds=time.perf_counter() - start,
     )
 
 
-def _arguments(folder: Path) -> list[str]:
-    return [
-        str(folder),
-        *("-c", os.devnull, "--rootdir", str(folder), "--confcutdir", str(folder)),
-        *(
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:faulthandler",
-            "-p",
-            "no:junitxml",
-            "-p",
-            "no:pastebin",
-            "-p",
-            "no:doctest",
-        ),
-        *("--import-mode=importlib", "--assert=plain", "--capture=no", "-q", "--tb=no", "--no-header", "--no-summary"),
-        *("-o", "python_files=test_*.py", "-W", "ignore"),
-    ]
-
-
-def _why(output: str, errors: list[str]) -> str:
-    lines = [line for line in (*errors, *output.splitlines()) if line.strip()]
-    return f"the suite cannot be run: {lines[0][:300] if lines else 'pytest collected nothing'}"
-
-
-@contextlib.contextmanager
-def _pytest_alone() -> Iterator[None]:
-    """No plugin of the environment, and no suite module left behind: another lab's file may have the same name."""
-    before = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"), os.environ.get("PYTEST_ADDOPTS")
-    modules = set(sys.modules)
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PYTEST_ADDOPTS", None)
-    try:
-        yield
-    finally:
-        for name, value in zip(("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_ADDOPTS"), before, strict=True):
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        for name in set(sys.modules) - modules:
-            file = getattr(sys.modules.get(name), "__file__", None) or ""
-            if "hidden_tests" in file or "public_tests" in file:
-                del sys.modules[name]
-
-
 class _Plugin:
-    """Fixtures, and the outcome of each check."""
+    """Fixtures, and the outcome of each check of the run that is being judged."""
 
-    def __init__(
+    def begin(
         self, lab: Lab, bench: Bench, heldout: Any, tier: Tier, specs: tuple[CheckSpec, ...], seed: int = 0
     ) -> None:
         self.lab, self.bench, self._heldout, self._tier, self._seed = lab, bench, heldout, tier, seed
@@ -128,9 +118,17 @@ class _Plugin:
         self.errors: list[str] = []
         self.missed = False
 
+    def forget(self) -> None:
+        """Let go of the run that was judged."""
+        vars(self).clear()
+
     @pytest.fixture
     def student(self) -> Student:
         return Student(self.bench)
+
+    @pytest.fixture
+    def gpu(self) -> Gpu:
+        return Gpu(self.bench)
 
     @pytest.fixture
     def heldout(self) -> Any:
@@ -153,12 +151,20 @@ class _Plugin:
 
     @pytest.fixture
     def threshold(self) -> Callable[[str], Threshold]:
-        return lambda name: self.lab.threshold(self._tier, name)
+        def named(name: str) -> Threshold:
+            current().threshold = name
+            return self.lab.threshold(self._tier, name)
+
+        return named
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
-            self.errors.append(str(report.longrepr).strip().splitlines()[-1])
+            self.errors += str(report.longrepr).strip().splitlines()[-1:]
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.pytest_collectreport(report)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pyfunc_call(self, pyfuncitem: Any) -> Iterator[None]:
@@ -281,7 +287,9 @@ class _Plugin:
             outcome=outcome,
             required=mark.evidence,
             evidence=record.evidence,
+            figure=record.figure,
             staff_note="\n".join(notes),
+            measured=tuple(record.measured),
             **values,
         )
 

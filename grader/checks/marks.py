@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from grader.records import Evidence, Flag
+from grader.records import Evidence, Figure, Flag, Measured
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,7 +40,7 @@ def check(
     """
 
     def mark(function: Function) -> Function:
-        function.__grader_check__ = Mark(id, points, evidence, needs, hint)  # type: ignore[attr-defined]
+        function.__grader_check__ = Mark(id, points, evidence, needs, hint)  # type: ignore[attr-defined]  # a function takes any
         return function
 
     return mark
@@ -60,7 +60,10 @@ class NotAssessable(Exception):
 
 @dataclass
 class Current:
-    """What the running check has gathered. ``evidence`` is the weakest that any of its answers had."""
+    """What the running check has gathered.
+
+    ``evidence`` is the weakest that any of its answers had, ``threshold`` the name it asked for last.
+    """
 
     mark: Mark
     evidence: Evidence | None = None
@@ -68,8 +71,11 @@ class Current:
     found: str = ""
     expected: str = ""
     hint: str = ""
+    figure: Figure | None = None
     staff: list[str] = field(default_factory=list)
     flags: list[Flag] = field(default_factory=list)
+    threshold: str = ""
+    measured: list[Measured] = field(default_factory=list)
 
     def rest_on(self, evidence: Evidence) -> None:
         if self.evidence is None or evidence.rank < self.evidence.rank:

@@ -21,9 +21,12 @@ from grader.checks.marks import CheckFailed, current
 from grader.diagnosis import advise
 from grader.errors import LabError
 from grader.labs import Contract, Lab
-from grader.records import Artifact, Evidence
+from grader.records import Artifact, Evidence, GpuActivity
 from grader.runner import RunFacts
-from grader.session import Drawn, Session, Side, placeholder
+from grader.session import Drawn, Session, Side, TapeMiss, placeholder
+
+#: The note of a model that only the notebook's own classes could load.
+WITH_CODE = "restored with student code"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,14 @@ class Bench:
         except wire.WireError as error:
             raise CheckFailed(f"the answer is not plain data: {error}") from None
 
+    def measured(self, expr: wire.Expr, *, seconds: float, deadline_s: float | None = None) -> GpuActivity:
+        """What the host saw on its GPUs while the live kernel was asked this, again and again for that long."""
+        answer, activity = self.session.measure(expr, self.draws, seconds=seconds, deadline_s=deadline_s)
+        if answer.status != "ok":
+            current().rest_on(Evidence.VERIFIED)
+            raise self._failure(answer, expr)
+        return activity
+
     def raised(self, side: Side, expr: wire.Expr, evidence: Evidence) -> str:
         """The class name of the exception that this question raises; "" when it is answered, whatever the answer is."""
         answer = self.session.ask(side, expr, self.draws)
@@ -90,18 +101,19 @@ class Bench:
             case "refused":
                 return CheckFailed(f"`{asked}` gave {message}", expected="plain numbers, text, lists or an array")
             case "died":
-                detail = self.facts.ending_detail
+                end = ": ".join(filter(None, (self.facts.ending.value, self.facts.ending_detail)))
                 return CheckFailed(
-                    f"`{asked}` could not be asked: the notebook's kernel was gone ({self.facts.ending.value}"
-                    + (f", {detail})" if detail else ")"),
+                    f"`{asked}` could not be asked: the notebook's kernel was gone ({end})",
                     hint="See how the run ended, at the top of this card.",
                     staff=message,
                 )
             case _:
                 advice = advise(kind, message, fault.source_line)
-                where = f" at line {fault.line}: {fault.source_line}" if fault.line and fault.source_line else ""
+                found = f"`{asked}` raised {kind}: {message}"
+                if fault.line and fault.source_line:
+                    found = f"`{asked}` raised {kind}: {message} at line {fault.line}: {fault.source_line}"
                 return CheckFailed(
-                    f"`{asked}` raised {kind}: {message}{where}",
+                    found,
                     expected="no exception",
                     hint=advice.text if advice else "",
                 )
@@ -163,6 +175,10 @@ class Remote:
         expr = self._call(args, kwargs)
         return self.bench.ask(self.side, expr, self.evidence, kind=kind, want=want, deadline_s=deadline_s)
 
+    def asked(self, *args: Any, **kwargs: Any) -> wire.Expr:
+        """The call as a question, which is not asked yet."""
+        return self._call(args, kwargs)
+
     def raises(self, *args: Any, **kwargs: Any) -> str:
         """Call where an exception is the right answer: its class name, such as "ValueError", or "" where none is raised.
 
@@ -202,8 +218,18 @@ class Remote:
 class Model:
     """A Keras model: its kept copy in the clean sandbox where there is one, its live self otherwise."""
 
-    def __init__(self, bench: Bench, live: Remote, clean: Callable[[], Remote] | None, note: str = "") -> None:
-        self.bench, self.live, self._clean, self.note = bench, live, clean, note
+    def __init__(
+        self,
+        bench: Bench,
+        live: Remote,
+        clean: Callable[[], Remote] | None,
+        note: str = "",
+        *,
+        name: str = "",
+        max_parameters: int | None = None,
+    ) -> None:
+        self.bench, self.live, self._clean, self.note, self.name = bench, live, clean, note, name
+        self.max_parameters = max_parameters
 
     @property
     def verified(self) -> bool:
@@ -221,6 +247,29 @@ class Model:
         """Outputs for the inputs, as an array. Rows are reshaped to what the model takes where the sizes fit."""
         return self._helper("predict", inputs)
 
+    def predict_training(self, inputs: Any) -> Any:
+        """Outputs in training mode, where dropout is at work: other numbers each time it is asked."""
+        me = self._self()
+        return self.bench.helper(me.side, "predict", me, inputs, True, evidence=me.evidence, kind="stochastic")
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """The model as it was after the epochs of the spec's ``[observe] snapshots`` (observed).
+
+        Fewer where it was trained for fewer epochs, not by `fit`, or could not be kept; ``note`` may say why.
+        """
+        asked, facts = self.bench.lab.snapshots, self.bench.facts
+        if not asked or not self.name:
+            raise LabError(
+                f"{self.bench.lab.id} keeps no snapshots of this model",
+                where="hidden suite",
+                fix="add [observe] snapshots = [1, 5, 10] to lab.toml, and ask a contracted model",
+            )
+        if not set(asked) <= set(facts.snapshots):
+            raise TapeMiss("the run was not told to keep these snapshots")
+        current().rest_on(Evidence.OBSERVED)
+        paths = {epoch: f".kept/{self.name}@{epoch}" for epoch in asked}
+        return tuple(Snapshot(self.bench, epoch, path) for epoch, path in paths.items() if path in facts.kept)
+
     def student_predict(self, inputs: Any) -> Any:
         """What the notebook's own ``model.predict`` says (observed): an override shows here only."""
         return self.bench.helper("live", "student_predict", self.live, inputs, evidence=Evidence.OBSERVED)
@@ -228,6 +277,25 @@ class Model:
     def description(self) -> dict[str, Any]:
         """{"type", "layers": [{name, kind, shape, parameters, config}], "parameters", "input_shape", "output_shape"}."""
         return _mapping(self._helper("describe"))
+
+    def parameters(self) -> int | None:
+        """How many parameters it has, if it can be described."""
+        count = self.description().get("parameters")
+        return count if isinstance(count, int) else None
+
+    def require_budget(self, hint: str = "") -> None:
+        """Fails the check of a model with more parameters than the spec's ``max_parameters``: a table of the data."""
+        if self.max_parameters is None:
+            raise LabError(
+                "the spec sets no budget for this model", where="hidden suite", fix="add max_parameters to lab.toml"
+            )
+        count = self.parameters()
+        if count is None or count > self.max_parameters:
+            raise CheckFailed(
+                "the model cannot be described" if count is None else f"the model has {count:,} parameters",
+                expected=f"at most {self.max_parameters:,}",
+                hint=hint,
+            )
 
     def compiled(self) -> dict[str, Any]:
         """How it was compiled (observed): loss, from_logits, optimizer, learning_rate, iterations; {} if it was not."""
@@ -250,6 +318,18 @@ class Model:
         """
         found = self._helper("cross_entropy_gradients", inputs, labels)
         return [item for item in found if isinstance(item, np.ndarray)] if isinstance(found, list) else []
+
+
+class Snapshot:
+    """A model as it was after an epoch. Its weights were copied by a hook in the kernel, so all it says is observed."""
+
+    def __init__(self, bench: Bench, epoch: int, path: str) -> None:
+        self.bench, self.epoch, self.path = bench, epoch, path
+
+    def predict(self, inputs: Any) -> Any:
+        """Outputs for the inputs, as an array, computed in the clean sandbox."""
+        rebuilt = _rebuilt(self.bench, self.path, Evidence.OBSERVED)
+        return self.bench.helper("clean", "predict", rebuilt, inputs, evidence=Evidence.OBSERVED)
 
 
 class FileRef:
@@ -293,13 +373,43 @@ class FileRef:
         """{"present", "name", "iterations", "slots"} of a whole-model file."""
         return _mapping(self.bench.helper("clean", "optimizer_state", self.put(), evidence=Evidence.VERIFIED))
 
-    def load_weights(self, architecture: str) -> Model:
-        """A model of that architecture (JSON, see ``Student.architecture``) with the weights of this file."""
+    def load_weights(self, architecture: str, places: list[str] | None = None) -> Model:
+        """A model of that architecture (JSON, see ``Student.architecture``) with the weights of this file.
+
+        ``places`` (see ``Student.weight_places``): where in the file each weight lies, for a class of the student's own.
+        """
         path = self.put()
         fresh = self.bench.helper_expr("rebuild", architecture)
-        expr = wire.Call(wire.Helper("load_weights"), (fresh, wire.Const(wire.Lit(path))))
+        rest = (path,) if places is None else (path, places)
+        name = "load_weights" if places is None else "load_weights_at"
+        expr = wire.Call(wire.Helper(name), (fresh, *(self.bench.expression(item) for item in rest)))
         remote = self.bench.ask("clean", expr, Evidence.VERIFIED, want="handle")
         return Model(self.bench, remote, lambda: remote)
+
+    def load_model_with_code(self) -> Model:
+        """The whole model in it, loaded in the notebook's kernel with the student's own classes (observed).
+
+        For a file that nothing else can load; the check should say "restored with student code".
+        """
+        path = self._deliver()
+        remote = self.bench.helper("live", "load_with_code", path, evidence=Evidence.OBSERVED, want="handle")
+        return Model(self.bench, remote, None, WITH_CODE)
+
+    def load_weights_with_code(self, fresh: Remote) -> Model:
+        """A fresh model of the notebook's with the weights of this file (observed): see `load_model_with_code`."""
+        expr = self.bench.helper_expr("load_weights", fresh, self._deliver())
+        remote = self.bench.ask("live", expr, Evidence.OBSERVED, want="handle", kind="mutating")
+        return Model(self.bench, remote, None, WITH_CODE)
+
+    def _deliver(self) -> str:
+        """Put the collected bytes into the work folder under another name; returns the path to load them by there."""
+        if self.is_folder:
+            raise CheckFailed(f"{self.path} is a SavedModel, which loads without the notebook's code or not at all")
+        start = f"collected-{self.sha256[:12]}-"
+        for part in self.parts:
+            name = start + part.path.rpartition("/")[2]
+            self.bench.helper("live", "deliver", name, self.bench.read_file(part.path), evidence=Evidence.OBSERVED)
+        return start + self.path.rpartition("/")[2]
 
 
 class Files(Mapping[str, FileRef]):
@@ -346,17 +456,18 @@ class Files(Mapping[str, FileRef]):
             found = self.find(path)
             if found is not None:
                 return found
+        near = self._near(paths[0])
         raise CheckFailed(
-            f"the notebook left no {paths[0]}{self._instead(paths[0])}",
-            expected=" or ".join(paths),
-            hint="Save it with exactly this path, relative to the notebook.",
+            f"the notebook left no {paths[0]} (but {near})" if near else f"the notebook left no {paths[0]}",
+            expected=paths[0] if len(paths) == 1 else f"one of these: {', '.join(paths)}",
+            hint=f"Save it as `{paths[0]}`, with exactly this path, relative to the notebook." if near else "",
         )
 
-    def _instead(self, path: str) -> str:
+    def _near(self, path: str) -> str:
         """What lies in the same folder, in words: a misspelt name is found at a glance."""
         folder = path.rpartition("/")[0]
         near = [name for name in sorted(self._artifacts) if name.rpartition("/")[0] == folder]
-        return f" (but {', '.join(near[:4])}{' …' if len(near) > 4 else ''})" if near else ""
+        return ", ".join(near[:4]) + (" …" if len(near) > 4 else "")
 
     def checkpoints(self, pattern: str) -> list[FileRef]:
         """All saved weights whose path matches a glob, in path order: .h5 files and TensorFlow checkpoints."""
@@ -402,15 +513,9 @@ class Student:
         live = Remote(bench, expr, Evidence.OBSERVED)
         found = next((f for f in bench.facts.found if f.name == contract.name), None)
         path = f".kept/{contract.name}"
-        clean = (lambda: self._kept(path)) if path in bench.facts.kept else None
-        return Model(bench, live, clean, found.note if found else "")
-
-    def _kept(self, path: str) -> Remote:
-        bench = self._bench
-        digest = bench.facts.kept[path]
-        bench.session.put_file(path, bench.read_file(path))
-        remote: Remote = bench.helper("clean", "rebuild_kept", path, digest, evidence=Evidence.VERIFIED, want="handle")
-        return remote
+        clean = (lambda: _rebuilt(bench, path, Evidence.VERIFIED)) if path in bench.facts.kept else None
+        note = found.note if found else ""
+        return Model(bench, live, clean, note, name=contract.name, max_parameters=contract.max_parameters)
 
     @property
     def files(self) -> Files:
@@ -434,6 +539,15 @@ class Student:
             raise CheckFailed("the model has no architecture that can be captured")
         return text
 
+    def weight_places(self, fresh: Remote) -> list[str]:
+        """Where in a weights file each weight of ``architecture(fresh)`` lies; ``fresh`` is used up by the question.
+
+        For models of the student's own classes, whose files name the class's attributes. No evidence rests on it: a
+        wrong place gives a wrong model.
+        """
+        found = self._bench.helper("live", "weight_places", fresh, evidence=None, kind="mutating")
+        return [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
+
     def deliver(self, name: str, data: bytes) -> str:
         """Put a hidden file into the work folder and return its path, for functions that read files."""
         path = self._bench.helper("live", "deliver", name, data, evidence=Evidence.VERIFIED)
@@ -448,6 +562,11 @@ class Student:
         """
         return Remote(self._bench, self._bench.helper_expr("frame", dict(columns)), Evidence.OBSERVED)
 
+    def tensor(self, array: np.ndarray[Any, Any]) -> Remote:
+        """A tensor like the array, as an argument of questions: one object, and no evidence rests on it."""
+        made: Remote = self._bench.helper("live", "tensor", array, evidence=None, want="handle")
+        return made
+
     def helper(self, name: str, *args: Any) -> Any:
         """One of the probe's helpers in the live kernel (observed): type_name, take, device and so on."""
         return self._bench.helper("live", name, *args, evidence=Evidence.OBSERVED)
@@ -456,6 +575,14 @@ class Student:
 def wire_name(contract: Contract) -> wire.Name:
     """The contracted name as it crosses."""
     return wire.Name(contract.name, contract.aliases, contract.kind)
+
+
+def _rebuilt(bench: Bench, path: str, evidence: Evidence) -> Remote:
+    """A kept model, in the clean sandbox."""
+    bench.session.put_file(path, bench.read_file(path))
+    digest = bench.facts.kept[path]
+    remote: Remote = bench.helper("clean", "rebuild_kept", path, digest, evidence=evidence, want="handle")
+    return remote
 
 
 def _mapping(found: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from grader import rubric, wire
 from grader.checks.hidden import cos, exp, hidden_function, log, sigmoid, sin, sqrt, square, tanh
-from grader.checks.judge import judge
+from grader.checks.judge import Suites, judge
 from grader.checks.student import Bench
 from grader.errors import LabError
 from grader.probe import Probe
@@ -42,14 +42,26 @@ class Here(Session):
 def judged(make_lab):
     """Judges a suite given as the body of a file; returns the results by check id."""
 
-    def run(body, namespace=None, *, facts=None, tier=Tier.FULL, session=None, spec=THRESHOLDS, heldout=None, **lab):
+    def run(
+        body,
+        namespace=None,
+        *,
+        facts=None,
+        tier=Tier.FULL,
+        session=None,
+        spec=THRESHOLDS,
+        heldout=None,
+        suites=None,
+        **lab,
+    ):
         suite = "from grader.checks import *\nfrom grader.checks import VERIFIED, OBSERVED\n" + textwrap.dedent(body)
         made = make_lab(suite, spec=spec, **lab)
         facts = facts or RunFacts(ending=Ending.OK)
         session = session or Here(
             namespace if namespace is not None else {"f": lambda x: 2 * x, "x": [1, 2], "Thing": dict}
         )
-        done = judge(made, Bench(made, facts, session, lambda path: facts.files[path]), heldout, tier)
+        bench = Bench(made, facts, session, lambda path: facts.files[path])
+        done = judge(made, bench, heldout, tier, suites=suites)
         run.last = done
         return {result.id: result for result in done.results}
 
@@ -284,7 +296,7 @@ def test_parts_earn_their_weights_and_name_what_is_missing(judged):
     parts.award(expected="both")
     """
     result = one(judged, body)
-    assert (result.score, result.found, result.hint, result.expected) == (7.5, "not: two", "hint 2", "both")
+    assert (result.score, result.found, result.hint, result.expected) == (7.5, "not met yet: two", "hint 2", "both")
 
 
 def test_thresholds_are_those_of_the_tier(judged):
@@ -292,6 +304,38 @@ def test_thresholds_are_those_of_the_tier(judged):
     body = "student.f(1); award(1.0 if threshold('accuracy').full == {full} else 0.0)"
     assert one(judged, body.format(full=0.9)).score == 10
     assert one(judged, body.format(full=0.3), tier=Tier.LITE).score == 10
+
+
+MEASURES = {
+    "assert_accuracy(np.ones((4, 1)), np.array([1, 1, 1, 0]), threshold('accuracy'))": ("share", 0.75, 0.9544, 4),
+    "assert_error(np.array([1, 1, 2, 2]), np.zeros(4), threshold('error'), relative_to=2.0)": ("error", 0.75, 0.5, 4),
+    "threshold('accuracy'); measure(0.25)": ("number", 0.25, 0.25, 0),
+}
+
+
+@pytest.mark.parametrize("line", MEASURES)
+def test_what_a_threshold_decides_is_recorded_for_the_staff(judged, line):
+    """The statistic, the end of its interval that counts for the student, and its rows, under the threshold's name."""
+    spec = "[thresholds.full]\naccuracy = {floor = 0.1, full = 0.9}\nerror = {floor = 0.9, full = 0.1}\n"
+    result = one(judged, f"import numpy as np; student.f(1); {line}", spec=spec)
+    kind, value, best, rows = MEASURES[line]
+    name = "error" if kind == "error" else "accuracy"
+    (measured,) = result.measured
+    assert (measured.threshold, measured.kind, measured.value, measured.rows) == (name, kind, value, rows)
+    assert measured.best == pytest.approx(best, abs=1e-4)
+
+
+@pytest.mark.parametrize("line", ["measure(0.5)", "threshold('accuracy'); measure(float('nan'))"])
+def test_a_statistic_without_a_threshold_or_a_number_is_not_recorded(judged, line):
+    """What nothing was compared with, or is no number, cannot be calibrated."""
+    assert one(judged, f"student.f(1); {line}").measured == ()
+
+
+def test_an_error_counts_in_units_of_another_one(judged):
+    """`relative_to` stretches the threshold: half of a linear model's error is half the way to the full mark."""
+    spec = "[thresholds.full.error]\nfloor = 1.0\nfull = 0.0\n"
+    body = "import numpy as np; student.f(1); assert_error(np.full(4, 3.0), np.zeros(4), threshold('error'), relative_to=6.0)"
+    assert one(judged, body, spec=spec).score == 5
 
 
 # ---------------------------------------------------------------- what student code does
@@ -396,7 +440,7 @@ def test_a_kernel_that_is_gone_fails_what_needs_it_and_says_how_the_run_ended(ju
     gone = Session(None, None, Tape(), seed=1, deadline_s=1)
     result = one(judged, "student.f(1)", facts=facts, session=gone)
     assert (result.outcome, result.score) == (Outcome.FAILED, 0.0)
-    assert "kernel was gone (timeout, in code cell 3)" in result.found
+    assert "kernel was gone (timeout: in code cell 3)" in result.found
 
 
 def test_a_replay_that_misses_says_so(judged):
@@ -472,6 +516,156 @@ def test_a_suite_does_not_run_what_lies_above_it(judged, tmp_path):
     (tmp_path / "conftest.py").write_text("raise RuntimeError('run')")
     (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = nothing.py\n")
     assert one(judged, "student.f(1)").outcome is Outcome.PASSED
+
+
+# ---------------------------------------------------------------- one submission after another
+
+
+@pytest.fixture
+def suites():
+    """What one worker keeps of the suites that it judges by."""
+    kept = Suites()
+    yield kept
+    kept.close()
+
+
+REMEMBERS = '''
+import functools, os, random, sys
+import numpy as np
+
+SEEN = []
+COUNT = 0
+RNG = np.random.default_rng(1)
+
+class Memory:
+    seen = []
+
+@functools.cache
+def known(what):
+    SEEN.append(what)
+    return len(SEEN)
+
+def default(met=[]):
+    met.append(1)
+    return len(met)
+
+@check("a", points=10, evidence=VERIFIED)
+def test_a(student):
+    """What is left of others."""
+    global COUNT
+    COUNT += 1
+    Memory.seen.append(1)
+    SEEN.append("one")
+    os.environ["LEFT_BY_A_SUITE"] = os.environ.get("LEFT_BY_A_SUITE", "") + "x"
+    sys.path.append("left")
+    test_a.times = getattr(test_a, "times", 0) + 1
+    student.f(1)
+    left = [COUNT, len(SEEN), len(Memory.seen), known("x"), default(), test_a.times, os.environ["LEFT_BY_A_SUITE"],
+            sys.path.count("left"), RNG.random(), random.random(), np.random.rand()]
+    award(0.5, found=repr(left))
+'''
+
+
+def test_nothing_of_one_judging_reaches_the_next(judged, suites):
+    """Globals, classes, caches, default arguments, both random states, environment and path: each student meets the first."""
+    first, second, third = (judged(REMEMBERS, suites=suites)["a"].found for _ in range(3))
+    assert first.startswith("[1, 1, 1, 2, 1, 1, 'x', 1, ")
+    assert first == second == third
+    assert len(suites._kept) == 1  # it was one pytest that judged all of them
+
+
+def test_the_processs_own_random_numbers_go_on(judged, suites):
+    """A suite that seeds the global states makes nothing else predictable."""
+    import random
+
+    np.random.seed(7)
+    random.seed(7)
+    expected = np.random.rand(), random.random()
+    np.random.seed(7)
+    random.seed(7)
+    one(judged, "import random, numpy as np; random.seed(0); np.random.seed(0); student.f(1)", suites=suites)
+    assert (np.random.rand(), random.random()) == expected
+
+
+def test_a_suite_that_is_edited_between_two_judgings_is_collected_again(judged, suites):
+    """Within the same second, and with as many bytes: a teacher who mends a check sees it mended."""
+    assert one(judged, "student.f(1); award(0.5)", suites=suites).score == 5
+    assert one(judged, "student.f(1); award(0.7)", suites=suites).score == 7
+
+
+def test_two_labs_with_files_of_one_name_are_kept_apart(judged, suites, tmp_path):
+    """Judged in turn by one worker."""
+    for _ in range(2):
+        assert one(judged, "student.f(1); award(0.5)", folder=tmp_path / "one", suites=suites).score == 5
+        assert one(judged, "student.f(1); award(0.7)", folder=tmp_path / "two", suites=suites).score == 7
+
+
+OWN_FIXTURE = '''
+import pytest
+
+@pytest.fixture(scope="session")
+def log():
+    return []
+
+@check("a", points=10, evidence=VERIFIED)
+def test_a(student, log{more}):
+    """What a fixture remembers."""
+    log.append(1)
+    student.f(1)
+    award(0.5, found=str(len(log)))
+'''
+
+
+@pytest.mark.parametrize("more", ["", ", tmp_path"], ids=["its own", "pytest's"])
+def test_a_suite_with_other_fixtures_than_ours_gets_a_pytest_of_its_own(judged, suites, more):
+    """What a fixture or pytest itself may remember ends with the judging."""
+    assert [judged(OWN_FIXTURE.format(more=more), suites=suites)["a"].found for _ in range(2)] == ["1", "1"]
+    assert not suites._kept
+
+
+def test_a_suite_with_a_conftest_gets_a_pytest_of_its_own(judged, suites, tmp_path):
+    """Its hooks are modules that pytest would keep."""
+    folder = tmp_path / "labs" / "tiny" / "hidden_tests"
+    folder.mkdir(parents=True)
+    (folder / "conftest.py").write_text(
+        "SEEN = []\ndef pytest_runtest_setup(item):\n    SEEN.append(1)\n    assert SEEN == [1]"
+    )
+    assert [one(judged, "student.f(1)", suites=suites).outcome for _ in range(2)] == [Outcome.PASSED] * 2
+    assert not suites._kept
+
+
+def test_a_broken_suite_is_judged_as_soon_as_it_is_mended(judged, suites):
+    """The worker that met it broken keeps nothing of it."""
+    for broken, why in (
+        (f"1 / 0\n{TWO}", "division"),
+        (ONE.format(evidence="VERIFIED", body="raise SystemExit"), "Exit"),
+    ):
+        with pytest.raises(LabError, match=f"cannot be run: .*{why}"):
+            judged(broken, suites=suites)
+        assert one(judged, "student.f(1)", suites=suites).outcome is Outcome.PASSED
+
+
+def test_a_check_that_is_interrupted_leaves_no_half_judged_suite(judged, suites):
+    """Ctrl-C ends the judging at once; the next one starts afresh."""
+    with pytest.raises(KeyboardInterrupt):
+        one(judged, "raise KeyboardInterrupt", suites=suites)
+    assert not suites._kept
+    assert one(judged, "student.f(1)", suites=suites).outcome is Outcome.PASSED
+
+
+def test_judging_again_and_again_holds_no_submission(judged, suites):
+    """What was judged can be let go of: a worker's memory does not grow with the class."""
+    import gc
+    import weakref
+
+    sessions = []
+    for _ in range(3):
+        session = Here({"f": lambda x: x})
+        sessions.append(weakref.ref(session))
+        one(judged, "student.f(1)", session=session, suites=suites)
+    del session, judged.last
+    gc.collect()
+    assert [ref() for ref in sessions] == [None] * 3
 
 
 # ---------------------------------------------------------------- hidden functions, remotes
