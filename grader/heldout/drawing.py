@@ -72,6 +72,7 @@ class Heldout:
     count: int
     low: float = 0.0
     high: float = 1.0
+    padding: str = "post"
 
     def __len__(self) -> int:
         return self.count
@@ -114,7 +115,7 @@ class Heldout:
     @cached_property
     def labels(self) -> NDArray[Any]:
         """The labels of ``inputs``, ``plain`` and ``shifted``, row for row."""
-        return self._withheld.labels
+        return self._division.withheld.labels[self._drawn_rows]
 
     @property
     def public_inputs(self) -> Drawn:
@@ -144,6 +145,10 @@ class Heldout:
         """The same draw with pixels in low..high instead of 0..1."""
         return replace(self, low=low, high=high)
 
+    def filled(self, padding: str) -> Heldout:
+        """The same draw with reviews filled up on that side, "pre" or "post" (default)."""
+        return replace(self, padding=padding)
+
     def reviews(self) -> list[list[int]]:
         """The withheld reviews as lists of Keras ids (start 1, unknown 2, words from 4), tokens dropped, not padded."""
         dropped = transform.drop_tokens(self._withheld.inputs, self._seed("transform"))
@@ -167,6 +172,7 @@ class Heldout:
         seed = short(seed_of(self.secret, self.lab_id, self.submission, self.source.tier.value, self.source.digest))
         rows = self.count if count is None else count
         scale = "" if (self.low, self.high) == (0.0, 1.0) else f"*{self.low:g}..{self.high:g}"
+        scale += "" if self.padding == "post" else f"|{self.padding}"
         return Drawn(f"{self.dataset.id}:{self.source.tier.value}:{name}:{seed}:{rows}{scale}", rows, make)
 
     @property
@@ -175,7 +181,11 @@ class Heldout:
 
     @cached_property
     def _withheld(self) -> Split:
-        return self._division.withheld.take(self._order("order", self.dataset.withheld[self.source.tier], self.count))
+        return self._division.withheld.take(self._drawn_rows)
+
+    @cached_property
+    def _drawn_rows(self) -> Rows:
+        return self._order("order", self.dataset.withheld[self.source.tier], self.count)
 
     @property
     def _public_count(self) -> int:
@@ -201,14 +211,14 @@ class Heldout:
     def _values(self, split: Split) -> NDArray[Any]:
         if self.dataset.kind == "image":
             return self._stretch(split.inputs.astype(np.float32) / np.float32(255))
-        return pad(encode(split.inputs)) if self.dataset.kind == "text" else split.inputs
+        return pad(encode(split.inputs), padding=self.padding) if self.dataset.kind == "text" else split.inputs
 
     def _transformed(self) -> NDArray[Any]:
         seed = self._seed("transform")
         if self.dataset.kind == "image":
             return self._stretch(transform.mild_images(self._pixels(), seed))
         if self.dataset.kind == "text":
-            return pad(encode(transform.drop_tokens(self._withheld.inputs, seed)))
+            return pad(encode(transform.drop_tokens(self._withheld.inputs, seed)), padding=self.padding)
         return transform.noisy_table(self._withheld.inputs, seed, self.dataset.id)
 
 

@@ -8,11 +8,12 @@ points must add up to the lab's. Every mistake is reported with its file, and it
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
@@ -23,7 +24,9 @@ from grader.records import Limits, Record, Threshold, Tier
 SCHEMA = 1
 DATA_SETS = ("iris", "mnist", "fashion_mnist", "imdb", "auto_mpg", "none")
 LAB_ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
-T = TypeVar("T")  # the def f[T] form needs Python 3.12
+#: A snapshot costs memory in the kernel and disk beside the run: early, middle and late are enough to see a curve.
+MOST_SNAPSHOTS = 3
+T = TypeVar("T", bound=msgspec.Struct)  # the def f[T] form needs Python 3.12
 
 
 class Contract(Record, frozen=True):
@@ -44,7 +47,10 @@ class Contract(Record, frozen=True):
 
 
 class Lab(Record, frozen=True):
-    """A lab, validated. ``digest`` changes when the spec or a suite does."""
+    """A lab, validated. ``digest`` changes when the spec or a suite does.
+
+    ``snapshots``: the epochs of training after which the weights of each model are kept.
+    """
 
     id: str
     title: str
@@ -59,6 +65,8 @@ class Lab(Record, frozen=True):
     limits: Limits = Limits()
     contract: dict[str, Contract] = msgspec.field(default_factory=dict)
     keep: tuple[str, ...] = ()
+    logical_cpus: int = 1
+    snapshots: tuple[int, ...] = ()
     thresholds: dict[Tier, dict[str, Threshold]] = msgspec.field(default_factory=dict)
     public_checks: tuple[CheckSpec, ...] = ()
 
@@ -90,6 +98,14 @@ class _FilesTable(msgspec.Struct):
     keep: tuple[str, ...] = ()
 
 
+class _KernelTable(msgspec.Struct):
+    logical_cpus: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+
+
+class _ObserveTable(msgspec.Struct):
+    snapshots: tuple[int, ...] = ()
+
+
 class _Spec(msgspec.Struct):
     schema: int
     id: str
@@ -102,6 +118,8 @@ class _Spec(msgspec.Struct):
     limits: dict[str, Any] = {}
     contract: dict[str, Any] = {}
     files: dict[str, Any] = {}
+    kernel: dict[str, Any] = {}
+    observe: dict[str, Any] = {}
     thresholds: dict[str, dict[str, dict[str, Any]]] = {}
 
 
@@ -150,10 +168,12 @@ def load_lab(folder: Path) -> Lab:
         limits=_limits(spec.limits, path, text),
         contract=_contracts(spec.contract, path, text),
         keep=files.keep,
+        logical_cpus=_convert(spec.kernel, _KernelTable, path, text, "kernel").logical_cpus,
+        snapshots=_snapshots(spec.observe, path, text),
         thresholds=_thresholds(spec.thresholds, path, text),
         checks=checks,
         public_checks=public_checks,
-        digest=_digest(folder),
+        digest=files_digest(folder, ("lab.toml", "hidden_tests", "public_tests")),
     )
 
 
@@ -206,7 +226,7 @@ def _read_spec(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _convert(table: Mapping[str, Any], kind: type[T], path: Path, text: str, name: str) -> T:
-    fields: tuple[str, ...] = kind.__struct_fields__  # type: ignore[attr-defined]
+    fields = kind.__struct_fields__
     for key in table:
         if key not in fields:
             table_name = f" in [{name}]" if name else ""
@@ -224,6 +244,15 @@ def _limits(table: Mapping[str, Any], path: Path, text: str) -> Limits:
         if not 0 < value < 1e9:
             _wrong(f"{name} = {value} is not positive", _at(path, text, name), "write a positive number")
     return limits
+
+
+def _snapshots(table: Mapping[str, Any], path: Path, text: str) -> tuple[int, ...]:
+    epochs = _convert(table, _ObserveTable, path, text, "observe").snapshots
+    rising = all(one < other for one, other in itertools.pairwise((0, *epochs)))
+    if len(epochs) > MOST_SNAPSHOTS or not rising:
+        what = f"snapshots = {list(epochs)} are not at most {MOST_SNAPSHOTS} rising epochs"
+        _wrong(what, _at(path, text, "snapshots"), "write snapshots = [1, 5, 10]")
+    return epochs
 
 
 def _contracts(tables: Mapping[str, Any], path: Path, text: str) -> dict[str, Contract]:
@@ -286,15 +315,21 @@ def _at(path: Path, text: str, key: str) -> str:
     return str(path)
 
 
-def _digest(folder: Path) -> str:
-    """One hash over the spec and both suites: file names and contents, caches left out."""
-    digest = hashlib.sha256()
-    found = [folder / "lab.toml"]
-    for suite in ("hidden_tests", "public_tests"):
-        found += [path for path in (folder / suite).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+def files_of(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Those files and folders in it, caches left out: each path and content, in order."""
+    found: list[Path] = []
+    for path in (folder / name for name in names):
+        found += path.rglob("*") if path.is_dir() else [path]
     for path in sorted(found, key=lambda path: path.relative_to(folder).as_posix()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
+
+
+def files_digest(folder: Path, names: Iterable[str]) -> str:
+    """One hash over `files_of`: names and contents."""
+    digest = hashlib.sha256()
+    for path, content in files_of(folder, names):
+        digest.update(f"{path}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 

@@ -22,6 +22,13 @@ MARKERS = {
     "SOLUTION": "# Write your solution here.",
     "HIDDEN TESTS": "",
 }
+IN_PROSE = {"# Write your solution here.": "*Write your answer here.*"}
+#: What JupyterLab and Colab need to open a notebook without asking for a kernel.
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Replacement(Record, frozen=True):
@@ -33,13 +40,18 @@ class Replacement(Record, frozen=True):
 
 
 class Mutant(Record, frozen=True):
-    """A known-wrong variant: its score must lie in [low, high], and ``flags`` must be raised."""
+    """A known-wrong variant: its score must lie in [low, high], and ``flags`` must be raised.
+
+    A ``baseline`` is what can be had without the lab's skill (a constant, a linear model): floors are measured on it, and
+    it may score like the reference where a data set is too small to tell the two apart.
+    """
 
     description: str
     low: float
     high: float
     replace: tuple[Replacement, ...]
     flags: tuple[str, ...] = ()
+    baseline: bool = False
     name: str = ""
 
 
@@ -68,19 +80,29 @@ def read_reference(path: Path) -> dict[str, Any]:
 
 
 def starter(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The exercise: solutions replaced by a line to write at, hidden tests and outputs removed."""
-    result: dict[str, Any] = json.loads(json.dumps(notebook))
-    cells = []
-    for cell in result["cells"]:
-        if cell["cell_type"] == "code":
-            before = source(cell)
-            text = _without_regions(before)
-            if before.strip() and not text.strip():
-                continue
-            cell |= {"source": text, "outputs": [], "execution_count": None}
-        cells.append(cell)
-    result["cells"] = cells
-    return result
+    """The exercise: solutions replaced by a line to write at, hidden tests, outputs and the author's metadata removed."""
+    cells: list[dict[str, Any]] = []
+    ids: set[str] = set()
+    for cell in notebook["cells"]:
+        before, kind = source(cell), cell["cell_type"]
+        text = _without_regions(before, kind)
+        if before.strip() and not text.strip():
+            continue
+        made = {"cell_type": kind, "id": _cell_id(cell, len(cells), ids), "metadata": {}, "source": text}
+        if kind == "code":
+            made |= {"outputs": [], "execution_count": None}
+        elif "attachments" in cell:
+            made["attachments"] = json.loads(json.dumps(cell["attachments"]))
+        cells.append(made)
+    named = {"lab": str(notebook.get("metadata", {}).get("grader", {}).get("lab", ""))}
+    return {"cells": cells, "metadata": {**KERNEL, "grader": named}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def notebook_bytes(notebook: dict[str, Any]) -> bytes:
+    """The file as Jupyter itself would save it, so that opening and saving a starter changes nothing."""
+    cells = [{**cell, "source": source(cell).splitlines(keepends=True)} for cell in notebook["cells"]]
+    text = json.dumps({**notebook, "cells": cells}, ensure_ascii=False, indent=1, sort_keys=True)
+    return f"{text}\n".encode()
 
 
 def mutate(notebook: dict[str, Any], mutant: Mutant, where: str) -> dict[str, Any]:
@@ -120,8 +142,20 @@ def source(cell: dict[str, Any]) -> str:
     return "".join(text) if isinstance(text, list) else str(text)
 
 
-def _without_regions(text: str) -> str:
-    for name, instead in MARKERS.items():
+def _cell_id(cell: dict[str, Any], number: int, taken: set[str]) -> str:
+    """The cell's own id where it is one, else one from its place; never the same twice."""
+    found = str(cell.get("id", ""))
+    if not CELL_ID.fullmatch(found) or found in taken:
+        found = f"cell-{number + 1:02d}"
+    while found in taken:
+        found += "-"
+    taken.add(found)
+    return found
+
+
+def _without_regions(text: str, kind: str) -> str:
+    for name, line in MARKERS.items():
+        instead = line if kind == "code" else IN_PROSE.get(line, line)
         pattern = rf"^([ \t]*)### BEGIN {name}[ \t]*\n.*?^[ \t]*### END {name}[ \t]*(?:\n|\Z)"
         text = re.sub(pattern, rf"\1{instead}\n" if instead else "", text, flags=re.MULTILINE | re.DOTALL)
     return text.rstrip("\n")

@@ -30,6 +30,8 @@ input_range = [0.0, 1.0]
 kind = "function"
 [files]
 keep = ["mnist.keras", "training_1/*"]
+[observe]
+snapshots = [1, 5]
 [thresholds.full.accuracy]
 floor = 0.6
 full = 0.9
@@ -90,6 +92,7 @@ def test_a_lab_is_read_whole(tmp_path):
         name="model", kind="model", aliases=("net", "classifier"), input_shapes=((4,),), input_range=(0.0, 1.0)
     )
     assert lab.keep == ("mnist.keras", "training_1/*")
+    assert lab.snapshots == (1, 5)
     assert lab.threshold(Tier.LITE, "accuracy") == Threshold(floor=0.5, full=0.8)
     assert [(check.id, check.points, check.evidence) for check in lab.checks] == [
         ("trained", 40, Evidence.OBSERVED),
@@ -128,6 +131,10 @@ def test_several_input_shapes_may_be_allowed(tmp_path):
         ("[4]", "[0]", "is not a shape"),
         ("[0.0, 1.0]", "[1.0, 0.0]", "input_range"),
         ('"mnist.keras"', '"../../secret"', "leaves the work folder"),
+        ("snapshots", "snapshot", "unknown key 'snapshot' in [observe]|did you mean 'snapshots'?"),
+        ("[1, 5]", "[5, 1]", "snapshots = [5, 1] are not at most 3 rising epochs"),
+        ("[1, 5]", "[0, 5]", "snapshots = [0, 5] are not"),
+        ("[1, 5]", "[1, 2, 3, 4]", "snapshots = [1, 2, 3, 4] are not"),
         ("[thresholds.lite.accuracy]", "[thresholds.lite.acc]", "for one data tier only"),
         ("schema = 1", "schema = ", "is not TOML"),
         ('title = "Iris"\n', "", "missing required field 'title'"),
