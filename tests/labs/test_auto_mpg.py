@@ -130,9 +130,8 @@ def test_each_handout_names_every_raw_column(handout, suite):
     assert all(f"| `{column}` |" in text for column in suite.COLUMNS)
 
 
-def test_the_suite_and_the_spec_agree(lab, suite, heldout):
-    """The suite's budget of parameters is the spec's, and its columns are those of the data set."""
-    assert lab.contract["model"].max_parameters == suite.MOST_PARAMETERS
+def test_the_suites_columns_are_those_of_the_data_set(suite, heldout):
+    """A column that moved would be shifted, filled or coded in another's place."""
     assert heldout.columns == suite.COLUMNS
 
 

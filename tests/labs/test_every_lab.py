@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from grader.labs import load_lab
+from grader.labs.alternatives import read_alternatives
 from grader.labs.starter import mutate, read_mutants, read_reference, source, starter
 from grader.records import Evidence, Tier
 
@@ -91,7 +92,7 @@ def test_every_contracted_name_is_told(lab_id, name):
 @pytest.mark.parametrize("handout", HANDOUTS)
 @pytest.mark.parametrize("lab_id", LAB_IDS)
 def test_handouts_tell_points_and_limits(lab_id, handout):
-    """Each hidden check with its points, and time and memory as the spec has them."""
+    """Each hidden check with its points, and time, memory and size of the code as the spec has them."""
     lab = load_lab(ROOT / "labs" / lab_id)
     text = (ROOT / "labs" / lab_id / handout).read_text("utf-8")
     for check in lab.checks:
@@ -101,6 +102,7 @@ def test_handouts_tell_points_and_limits(lab_id, handout):
     assert re.search(rf"(?<!\d){lab.limits.wall_s:g}(?!\d)", text)
     memory = lab.limits.memory_mb
     assert any(shown in text for shown in (f"{memory / 1024:g} GB", f"{memory / 1024:g} GiB", f"{memory:,} MiB"))
+    assert f" {lab.limits.source_kb} kB" in text
 
 
 @pytest.mark.parametrize("lab_id", LAB_IDS)
@@ -140,6 +142,22 @@ def test_there_are_at_least_eight_mutants(lab_id):
     assert sum(owner == lab_id for owner, _ in MUTANTS) >= 8
 
 
+@pytest.mark.parametrize("lab_id", [lab_id for lab_id in LAB_IDS if (ROOT / "labs" / lab_id / "alternatives").is_dir()])
+def test_solutions_of_another_style_are_python_say_what_differs_and_are_no_copies(lab_id):
+    """At least two, each told in a first sentence, and hardly a line of code is the reference's."""
+    found = read_alternatives(ROOT / "labs" / lab_id)
+    assert len(found) >= 2
+    lines = {line.strip() for text in code(read_reference(reference_file(lab_id))) for line in text.splitlines()}
+    for name, notebook in found.items():
+        first = notebook["cells"][0]
+        assert first["cell_type"] == "markdown"
+        assert first["source"].endswith(".")
+        own = [line.strip() for text in code(notebook) for line in text.splitlines() if len(line.strip()) > 25]
+        assert sum(line in lines for line in own) < len(own) / 2, name
+        for text in code(notebook):
+            compile(text, name, "exec")
+
+
 @pytest.mark.parametrize(("lab_id", "mutant"), MUTANTS, ids=lambda value: getattr(value, "name", value))
 def test_each_mutant_changes_what_it_names_and_is_python(lab_id, mutant):
     """A mutant is wrong in what it does; one that does not apply, or does not parse, would prove nothing."""
@@ -149,5 +167,5 @@ def test_each_mutant_changes_what_it_names_and_is_python(lab_id, mutant):
     for text in changed:
         compile(text, mutant.name, "exec")
     assert 0 <= mutant.low <= mutant.high
-    assert mutant.high < 100 or mutant.flags
+    assert mutant.high < 100 or mutant.flags or mutant.baseline
     assert mutant.description.endswith(".")

@@ -7,6 +7,7 @@ import pytest
 from grader.labs import load_lab
 from grader.labs.starter import read_reference, source, starter
 from grader.records import Evidence, Tier
+from grader.rubric import accuracy_credit
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "labs" / "iris"
@@ -41,9 +42,10 @@ def test_both_tiers_share_one_threshold(lab):
     assert lab.threshold(Tier.FULL, "accuracy") == lab.threshold(Tier.LITE, "accuracy")
 
 
-def test_the_full_mark_is_27_flowers_of_30(lab):
-    """Luck does not decide: three flowers of thirty may be wrong at full marks."""
-    assert lab.threshold(Tier.LITE, "accuracy").full == 27 / 30
+def test_accuracy_earns_everything_from_22_flowers_of_30_on_and_nothing_below(lab):
+    """What every correct style reaches; telling only setosa apart, 20 of 30, is no credit (calibration.md)."""
+    threshold = lab.threshold(Tier.LITE, "accuracy")
+    assert [accuracy_credit(right, 30, threshold).fraction for right in (20, 21, 22, 27)] == [0.0, 0.0, 1.0, 1.0]
 
 
 def test_the_starter_holds_nothing_of_the_solution(reference):

@@ -24,14 +24,11 @@ from grader.checks import (
 )
 from grader.heldout.division import divide
 from grader.heldout.mount import tile
-from grader.records import Threshold
 
 COLUMNS = ("Cylinders", "Displacement", "Horsepower", "Weight", "Acceleration", "Model Year", "Origin")
 WHOLE = ("Cylinders", "Model Year", "Origin")  # read from the file as whole numbers
 NUMBERS = tuple(range(6))  # the columns that are quantities
 HORSEPOWER, ORIGIN = 2, 6
-# [contract.model] max_parameters of the spec: the reference has 4,865.
-MOST_PARAMETERS = 100_000
 # A heavier, stronger, newer car each: far enough to tell statistics of the frame from stored ones.
 SHIFT = np.array([2, 60, 40, 600, 2, 3, 0], dtype="float32")
 KNOWN = "a DataFrame with the seven raw columns, Origin as 1, 2, 3 and a missing horsepower as NaN"
@@ -90,12 +87,8 @@ def test_predicts_the_mpg_of_unseen_cars(student, heldout, threshold):
     """`model`, given what `normalize` makes of cars that it has never seen, predicts their MPG."""
     rows = heldout.inputs.array()
     known = ~np.isnan(rows[:, HORSEPOWER])
-    parameters = student.model.description().get("parameters")
-    require(
-        isinstance(parameters, int) and parameters <= MOST_PARAMETERS,
-        f"the model has {parameters:,} parameters" if isinstance(parameters, int) else "the model cannot be described",
-        expected=f"at most {MOST_PARAMETERS:,}",
-        hint="Two hidden layers of 64 units have 4,865 parameters and are plenty for 400 cars.",
+    student.model.require_budget(
+        hint="Two hidden layers of 64 units have 4,865 parameters and are plenty for 400 cars."
     )
     numbers = normalized(student, rows[known])
     answers = predicted(student, numbers)
@@ -106,10 +99,8 @@ def test_predicts_the_mpg_of_unseen_cars(student, heldout, threshold):
     )
     if bends_numbers(student, rows[known], numbers):
         flag("normalize bends", "normalize does more than shift and scale the numbers: see what it computes")
-    share, linear = threshold("error"), linear_error(heldout, rows[known], heldout.labels[known])
-    assert_error(
-        answers, heldout.labels[known], Threshold(floor=share.floor * linear, full=share.full * linear), unit="MPG"
-    )
+    linear = linear_error(heldout, rows[known], heldout.labels[known])
+    assert_error(answers, heldout.labels[known], threshold("error"), unit="MPG", relative_to=linear)
 
 
 @check("normalization", points=15, evidence=VERIFIED)

@@ -8,12 +8,11 @@ submission. What it raises is part of what it does: where the sizes make no sens
 
 import numpy as np
 
-from grader.checks import VERIFIED, Parts, as_array, assert_accuracy, assert_close, award, check, require
-from grader.checks.convention import as_trained
+from grader.checks import VERIFIED, Parts, assert_accuracy, award, check, require
+from grader.checks.classifier import assert_saved_is_model, scores
+from grader.checks.convention import at_home
 
 DIGITS = 10
-#: [contract.model] max_parameters of the spec: ten times the reference; a network without pooling goes far beyond.
-BUDGET = 300_000
 #: More than any network of this lab needs, and far less than a table of the test digits (3.9 million on the full data).
 NO_TABLE = 1_000_000
 #: The share of "accuracy" that is left to a network that reads raw grey values: it trains nearly as well (measured).
@@ -31,15 +30,17 @@ MOVED = 2
 )
 def test_reads_unseen_digits(student, heldout, threshold):
     """Your network reads digits it has never seen."""
-    digits = at_home(student, heldout)
-    parameters = parameters_of(student)
+    digits = at_home(student.model, heldout)
+    parameters = student.model.parameters()
     require(
         parameters is not None and parameters <= NO_TABLE,
         "the model cannot be described" if parameters is None else f"the model has {parameters:,} parameters",
-        expected=f"at most {BUDGET:,}; a model of more than {NO_TABLE:,} is not asked about digits",
+        expected=f"at most {student.model.max_parameters:,}; a model of more than {NO_TABLE:,} is not asked about digits",
         hint="Put a MaxPooling2D after each convolution: Flatten makes one input for every value that is left.",
     )
-    value = assert_accuracy(scores(student.model, digits.inputs), digits.labels, threshold("accuracy"), classes=DIGITS)
+    value = assert_accuracy(
+        scores(student.model, digits.inputs, DIGITS), digits.labels, threshold("accuracy"), classes=DIGITS
+    )
     if digits.high > 2 and not SCALING & set(kinds_of(student)[:3]):
         award(
             UNSCALED,
@@ -58,16 +59,16 @@ def test_reads_unseen_digits(student, heldout, threshold):
 )
 def test_reads_moved_digits(student, heldout, threshold):
     """Your network still reads digits that were moved by two pixels, where a dense one fails."""
-    digits = at_home(student, heldout)
+    digits = at_home(student.model, heldout)
     moved = digits.shifted(MOVED, 1.0)
-    assert_accuracy(scores(student.model, moved), digits.labels, threshold("shifted"), classes=DIGITS)
+    assert_accuracy(scores(student.model, moved, DIGITS), digits.labels, threshold("shifted"), classes=DIGITS)
 
 
 @check("structure", points=15, evidence=VERIFIED)
 def test_has_the_parts_of_a_convolutional_network(student):
     """Your network convolves, pools, ends in a dense part, and is small."""
     kinds = kinds_of(student)
-    parameters = parameters_of(student)
+    parameters, budget = student.model.parameters(), student.model.max_parameters
     parts = Parts()
     convolves = parts.add(
         "there is a convolution",
@@ -88,14 +89,14 @@ def test_has_the_parts_of_a_convolutional_network(student):
         hint="After Flatten or GlobalAveragePooling2D, a Dense(10) decides which digit it is.",
     )
     parts.add(
-        f"at most {BUDGET:,} parameters",
-        convolves and parameters is not None and parameters <= BUDGET,
+        f"at most {budget:,} parameters",
+        convolves and parameters is not None and parameters <= budget,
         weight=3,
         hint=f"Yours has {parameters or 0:,}: pool after each convolution, or give the dense layer fewer units."
-        if parameters is None or parameters > BUDGET
+        if parameters is None or parameters > budget
         else "A small dense network is no small convolutional network.",
     )
-    parts.award(expected=f"convolution, pooling, a dense part, at most {BUDGET:,} parameters")
+    parts.award(expected=f"convolution, pooling, a dense part, at most {budget:,} parameters")
 
 
 @check(
@@ -117,6 +118,7 @@ def test_computes_the_output_size(student, chance):
     sensible = any(sizes_match)
     refuses = [student.conv_output_size.raises(*sizes) for sizes in impossible_sizes(chance)] if sensible else []
     others = sorted({kind for kind in refuses if kind not in ("", "ValueError")})
+    instead = f", not {', '.join(others)[:80]}" if others else ""
     parts = Parts()
     parts.add(
         f"right where the steps fill the row ({sum(sizes_match)} of {len(sizes_match)} sizes)",
@@ -131,8 +133,7 @@ def test_computes_the_output_size(student, chance):
         hint="A step over the edge is not taken: divide with //, which rounds down, and not with / or round.",
     )
     parts.add(
-        f"a ValueError for sizes that make no sense ({refuses.count('ValueError')} of {len(refuses)})"
-        + (f", not {', '.join(others)[:80]}" if others else ""),
+        f"a ValueError for sizes that make no sense ({refuses.count('ValueError')} of {len(refuses)}){instead}",
         bool(refuses) and all(kind == "ValueError" for kind in refuses),
         weight=5,
         hint="raise ValueError(...) if the filter is wider than w + 2 * p, if w, f or s is below 1, or if p is negative."
@@ -151,48 +152,11 @@ def test_computes_the_output_size(student, chance):
 )
 def test_the_saved_file_is_the_model(student, heldout):
     """`cnn.keras` can be loaded without your notebook and predicts what your model predicts."""
-    digits = at_home(student, heldout).subset(200)
-    saved = student.files.first("cnn.keras").load_model()
-    assert_close(
-        scores(saved, digits.inputs),
-        scores(student.model, digits.inputs),
-        rtol=1e-3,
-        atol=1e-4,
-        what="the predictions of the file",
-        hint="The file holds another model, or the model as it was before the training was over.",
-    )
+    digits = at_home(student.model, heldout).subset(200)
+    assert_saved_is_model(student, "cnn.keras", student.model, digits.inputs, DIGITS)
 
 
 # ---------------------------------------------------------------- what the checks share
-
-
-def at_home(student, heldout):
-    """The draw in the range of pixels that the model was trained on.
-
-    Where none was recorded (a tf.data data set), the range in which it reads clearly better.
-    """
-    digits = as_trained(student.model, heldout)
-    if digits is not heldout:
-        return digits
-    greys = heldout.scaled(0.0, 255.0)
-    return greys if right(student, greys) > right(student, heldout) + 0.1 else heldout
-
-
-def right(student, heldout):
-    """The share of 300 held-out digits that the model reads in this range of pixels."""
-    digits = heldout.subset(300)
-    return float((scores(student.model, digits.inputs).argmax(axis=1) == digits.labels).mean())
-
-
-def scores(model, inputs):
-    """Ten numbers for each image; probabilities or logits, the largest decides."""
-    return as_array(model.predict(inputs), (len(inputs), DIGITS), "the predictions")
-
-
-def parameters_of(student):
-    """How many parameters the model has, if it can be described."""
-    count = student.model.description().get("parameters")
-    return count if isinstance(count, int) else None
 
 
 def kinds_of(student):

@@ -22,6 +22,7 @@ from grader.checks import (
     flag,
     hidden_function,
     log,
+    measure,
     require,
     sin,
     tanh,
@@ -201,6 +202,7 @@ def test_train_recovers_hidden_lines(student, chance, threshold):
     # A line counts as much as the worse of w and b. Failing that: half for one of the two right on every line,
     # a quarter for a loss that fell everywhere, but not far enough. A fixed answer earns neither.
     earned = max(shares.min(axis=1).mean(), 0.5 * shares.min(axis=0).max(), 0.25 * all(fell for _, fell, _ in outcomes))
+    measure(max(miss for misses, *_ in outcomes for miss in misses))
     misses = ", ".join(f"{miss:.2f}" for miss in np.max([misses for misses, *_ in outcomes], axis=0))
     found = next((problem for *_, problem in outcomes if problem), f"w and b miss the best line by up to {misses}")
     if not apart:

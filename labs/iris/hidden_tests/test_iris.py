@@ -130,7 +130,13 @@ def test_grad_gives_loss_and_gradients(student, heldout):
         assert_close(have, want, rtol=1e-2, atol=1e-4 + 1e-3 * scale, what=f"gradient {number}")
 
 
-@check("consistent", points=10, evidence=VERIFIED, needs=("accuracy",))
+@check(
+    "consistent",
+    points=10,
+    evidence=VERIFIED,
+    needs=("accuracy",),
+    hint="Take the softmax over the three scores of each flower (axis=-1), and nothing over the batch.",
+)
 def test_single_flowers_and_batches_agree(student, heldout):
     """A flower gets the same answer alone as in a batch."""
     whole = as_array(student.model.predict(heldout.inputs), (len(heldout), 3), "the predictions")

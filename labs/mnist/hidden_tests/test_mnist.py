@@ -4,16 +4,20 @@ Pixels are asked in the range the model was trained on, so that a forgotten divi
 check and not those of reading digits. A model that gives logits loses one part of "probabilities" and nothing else.
 """
 
-import math
-
-import numpy as np
-
-from grader.checks import OBSERVED, VERIFIED, Parts, as_array, assert_accuracy, assert_close, check, fail, require
-from grader.checks.convention import as_trained
+from grader.checks import OBSERVED, VERIFIED, Parts, assert_accuracy, check, fail, require
+from grader.checks.classifier import (
+    are_probabilities,
+    assert_saved_is_model,
+    epoch_losses,
+    fell,
+    fits,
+    probability_parts,
+    require_moved,
+    scores,
+)
+from grader.checks.convention import at_home
 
 DIGITS = 10
-# [contract.model] max_parameters of the spec: ten times the reference, and far less than a table of the test digits.
-MOST_PARAMETERS = 1_000_000
 
 
 @check(
@@ -24,16 +28,9 @@ MOST_PARAMETERS = 1_000_000
 )
 def test_reads_unseen_digits(student, heldout, threshold):
     """Your model reads digits it has never seen."""
-    digits = at_home(student, heldout)
-    parameters = student.model.description().get("parameters")
-    require(
-        isinstance(parameters, int) and parameters <= MOST_PARAMETERS,
-        f"the model has {parameters:,} parameters" if isinstance(parameters, int) else "the model cannot be described",
-        expected=f"at most {MOST_PARAMETERS:,}",
-        hint="A dense network with 128 hidden units has 101,770 and reads digits well.",
-    )
-    answers = as_array(student.model.predict(digits.inputs), (len(digits), DIGITS), "the predictions")
-    assert_accuracy(answers, digits.labels, threshold("accuracy"), classes=DIGITS)
+    digits = at_home(student.model, heldout)
+    student.model.require_budget(hint="A dense network with 128 hidden units has 101,770 and reads digits well.")
+    assert_accuracy(scores(student.model, digits.inputs, DIGITS), digits.labels, threshold("accuracy"), classes=DIGITS)
 
 
 @check(
@@ -45,36 +42,17 @@ def test_reads_unseen_digits(student, heldout, threshold):
 )
 def test_reads_moved_and_darker_digits(student, heldout, threshold):
     """Your model still reads digits that are moved by one pixel and a little darker."""
-    digits = at_home(student, heldout)
-    answers = as_array(student.model.predict(digits.shifted(1, 0.7)), (len(digits), DIGITS), "the predictions")
+    digits = at_home(student.model, heldout)
+    answers = scores(student.model, digits.shifted(1, 0.7), DIGITS)
     assert_accuracy(answers, digits.labels, threshold("shifted"), classes=DIGITS)
 
 
 @check("probabilities", points=10, evidence=VERIFIED)
 def test_rows_are_probabilities(student, heldout):
     """Every image gets ten probabilities, the same ones whether it comes alone or in a batch."""
-    digits = at_home(student, heldout).subset(200)
-    whole = as_array(student.model.predict(digits.inputs), (len(digits), DIGITS), "the predictions")
-    parts = Parts()
-    parts.add(
-        "every row lies between 0 and 1 and adds up to 1",
-        is_probability(whole),
-        weight=4,
-        hint="End the model with softmax. A model of logits can be completed after the training: "
-        "model = keras.Sequential([model, keras.layers.Softmax()])",
-    )
-    parts.add(
-        "an image gets the same answer in every batch",
-        all(same_in_batch(student, digits, whole, size) for size in (1, 2, digits.batch_size)),
-        weight=4,
-        hint="What the model says of one image must not depend on the other images of the batch.",
-    )
-    parts.add(
-        "different images get different answers",
-        float(np.ptp(whole, axis=0).max()) > 1e-3,
-        weight=2,
-        hint="The model says the same of every image: it has learnt nothing from the pixels.",
-    )
+    digits = at_home(student.model, heldout).subset(200)
+    whole = scores(student.model, digits.inputs, DIGITS)
+    parts = probability_parts(student.model, digits, whole, rows=4, batches=4)
     parts.award(expected="ten probabilities for each image, in batches of any size")
 
 
@@ -92,7 +70,7 @@ def test_inputs_were_scaled(student, heldout):
         return
     low, high, mean = (number(fit.get("x"), key) for key in ("low", "high", "mean"))
     if low is None or high is None or mean is None:  # a tf.data data set: ask in which range the model is at home
-        small = at_home(student, heldout) is heldout
+        small = at_home(student.model, heldout) is heldout
         require(small, "the model wants grey values from 0 to 255", expected="small values, such as 0 to 1")
         return
     # Grey values of digits have the mean 33. Pixels standardised one by one have outliers, and the mean 0.
@@ -137,19 +115,13 @@ def test_loss_fits_labels_and_output(student, heldout):
 @check("trained", points=10, evidence=OBSERVED, hint="Call model.fit(x_train, y_train, epochs=5) and run that cell.")
 def test_was_trained_in_this_notebook(student):
     """The model was trained in this notebook: its weights moved and its loss fell."""
-    training = student.model.training()
-    seen = isinstance(training.get("moved"), float)
-    require(
-        moved(training),
-        "the weights of the model are those it began with" if seen else "no training was seen",
-        expected="weights that training changed",
-    )
-    losses = training_losses(student)
+    require_moved(student.model.training())
+    losses = epoch_losses(fits(student, student.model))
     parts = Parts()
     parts.add("fit finished at least one epoch", bool(losses), weight=4)
     parts.add(
         "the training loss fell",
-        fell(losses),
+        fell(losses, DIGITS),
         weight=6,
         hint="The loss does not fall: are images and labels still in the same order, and is the learning rate small?",
     )
@@ -165,43 +137,8 @@ def test_was_trained_in_this_notebook(student):
 )
 def test_the_saved_file_is_the_model(student, heldout):
     """`mnist.keras` can be loaded without your notebook and predicts what your model predicts."""
-    digits = at_home(student, heldout).subset(200)
-    saved = student.files.first("mnist.keras").load_model()
-    answers = as_array(saved.predict(digits.inputs), (len(digits), DIGITS), "the predictions of the file")
-    assert_close(
-        answers,
-        student.model.predict(digits.inputs),
-        rtol=1e-3,
-        atol=1e-4,
-        what="the predictions of the file",
-        hint="The file holds another model, or the model as it was before the training was over.",
-    )
-
-
-def at_home(student, heldout):
-    """The draw in the range of pixels that the model was trained on.
-
-    Where none was recorded (a tf.data data set), the range in which it reads clearly better. A model trained on 0-1
-    reads about as well in 0-255; one trained on 0-255 reads 10 % instead of 87 % in 0-1 (measured).
-    """
-    digits = as_trained(student.model, heldout)
-    if digits is not heldout:
-        return digits
-    greys = heldout.scaled(0.0, 255.0)
-    return greys if right(student, greys) > right(student, heldout) + 0.1 else heldout
-
-
-def is_probability(rows):
-    """Whether every row lies within 0 and 1 and adds up to 1."""
-    return bool(rows.min() >= -1e-6 and rows.max() <= 1 + 1e-6 and np.abs(rows.sum(axis=1) - 1).max() < 1e-3)
-
-
-def same_in_batch(student, digits, whole, size):
-    """Whether the first ``size`` images get the same answers on their own as among all."""
-    answers = as_array(
-        student.model.predict(digits.inputs.subset(size)), (size, DIGITS), f"predictions for {size} images"
-    )
-    return np.allclose(answers, whole[:size], rtol=1e-3, atol=1e-4)
+    digits = at_home(student.model, heldout).subset(200)
+    assert_saved_is_model(student, "mnist.keras", student.model, digits.inputs, DIGITS)
 
 
 def layers(student):
@@ -210,44 +147,12 @@ def layers(student):
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-def fits(student):
-    """The records of this model's trainings; of all in the notebook where the model is wrapped in another since."""
-    own = student.model.training()
-    found = own.get("fits")
-    if not found and moved(own):
-        found = student.facts.observed.get("fits")
-    return [fit for fit in found if isinstance(fit, dict)] if isinstance(found, list) else []
-
-
 def last_fit(student):
     """The last of them; fails the check where there is none."""
-    found = fits(student)
+    found = fits(student, student.model)
     if not found:
         fail("the model was never trained with fit", expected="model.fit(x_train, y_train, …)")
     return found[-1]
-
-
-def moved(training):
-    """Whether training changed the weights. A model without an input shape gets its first weights inside `fit`, where
-    their values cannot be read: that they were trained at all has to do ("unseen")."""
-    change = training.get("moved")
-    return change > 1e-4 if isinstance(change, float) else bool(training.get("unseen"))
-
-
-def training_losses(student):
-    """The training loss of every epoch, over all trainings."""
-    losses = []
-    for fit in fits(student):
-        series = fit.get("logs", {}).get("loss") if isinstance(fit.get("logs"), dict) else None
-        losses += [value for value in series if isinstance(value, float)] if isinstance(series, list) else []
-    return losses
-
-
-def fell(losses):
-    """Whether a loss fell: by a tenth since the first epoch, or in a single epoch clearly below guessing."""
-    if len(losses) > 1:
-        return math.isfinite(losses[-1]) and min(losses[1:]) < 0.9 * losses[0]
-    return bool(losses) and losses[0] < 0.8 * math.log(DIGITS)
 
 
 def number(record, key):
@@ -262,7 +167,7 @@ def labels_are(student, what):
     Of a tf.data data set nothing is recorded; there Keras refuses a cross-entropy of the other kind, so that a training
     that finished an epoch is proof enough.
     """
-    found = fits(student)
+    found = fits(student, student.model)
     labels = found[-1].get("y") if found else None
     shape = labels.get("shape") if isinstance(labels, dict) else None
     if isinstance(shape, list) and shape:
@@ -281,13 +186,5 @@ def inner(student):
 
 def gave_probabilities(student, heldout):
     """Whether the model gave the loss probabilities; one that was wrapped later was trained on what is inside."""
-    digits = at_home(student, heldout).subset(50)
-    rows = as_array(student.model.predict(digits.inputs), (len(digits), DIGITS), "the predictions")
-    return is_probability(rows) and bool(student.model.compiled())
-
-
-def right(student, heldout):
-    """The share of 300 held-out digits that the model reads in this range of pixels."""
-    digits = heldout.subset(300)
-    answers = as_array(student.model.predict(digits.inputs), (len(digits), DIGITS), "the predictions")
-    return float((answers.argmax(axis=1) == digits.labels).mean())
+    digits = at_home(student.model, heldout).subset(50)
+    return are_probabilities(scores(student.model, digits.inputs, DIGITS)) and bool(student.model.compiled())
