@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +21,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from grader import datasets
+from grader import datasets, gpu
 from grader.errors import GraderError
+from grader.fits import FITS, LEAST_DRIVER, dotted, fit_of, unfit, version_of
 from grader.records import Level, Record, Tier
 from grader.settings import Settings
 from grader.version import __version__
@@ -36,27 +36,6 @@ ENOUGH_MEMORY_MB = 3072
 NVIDIA = "0x10de"
 DISPLAY = ("0x0300", "0x0302")
 
-Version = tuple[int, int]
-
-
-class Fit(Record, frozen=True):
-    """Which Keras and Python a TensorFlow fits. Bounds are inclusive."""
-
-    tensorflow: Version
-    keras: Version
-    python: tuple[Version, Version]
-
-
-#: From the wheels' own metadata (Requires-Dist keras) and the interpreters they are built for (cp tags).
-FITS = (
-    Fit(tensorflow=(2, 16), keras=(3, 0), python=((3, 9), (3, 12))),
-    Fit(tensorflow=(2, 17), keras=(3, 2), python=((3, 9), (3, 12))),
-    Fit(tensorflow=(2, 18), keras=(3, 5), python=((3, 9), (3, 12))),
-    Fit(tensorflow=(2, 19), keras=(3, 5), python=((3, 9), (3, 12))),
-    Fit(tensorflow=(2, 20), keras=(3, 10), python=((3, 9), (3, 13))),
-    Fit(tensorflow=(2, 21), keras=(3, 12), python=((3, 10), (3, 13))),
-)
-
 
 class Kernel(Record, frozen=True):
     """What the kernel's interpreter says of itself. ``error`` is why TensorFlow cannot be imported there."""
@@ -66,25 +45,38 @@ class Kernel(Record, frozen=True):
     packages: dict[str, str] = msgspec.field(default_factory=dict)
     error: str = ""
     cuda_build: bool | None = None
+    cuda: str = ""
+    cudnn: str = ""
     gpus: tuple[str, ...] = ()
     missing_libraries: bool = False
     visible_devices: str | None = None
 
 
 class Nvidia(Record, frozen=True):
-    """What the host says of its NVIDIA GPU. ``error`` is NVML's."""
+    """What the host says of its NVIDIA GPU. ``error`` is NVML's; ``blind`` is why it cannot be told who uses a card."""
 
     cards: tuple[str, ...] = ()
     driver: str = ""
     error: str = ""
+    blind: str = ""
     hardware: bool = False
     smi: bool = False
+
+
+class Claim(Record, frozen=True):
+    """One promise of a sandbox level, and whether it was held when the canary tried to break it."""
+
+    name: str
+    level: Level
+    text: str
+    held: bool
 
 
 class Box(Record, frozen=True):
     """What the canary proved. ``problem`` is why no sandbox could be tried at all."""
 
     level: Level = Level.L0
+    claims: tuple[Claim, ...] = ()
     backend: str = ""
     hint: str = ""
     problem: str = ""
@@ -125,6 +117,7 @@ def diagnose(facts: Facts) -> tuple[Finding, ...]:
     return (
         *_versions(facts),
         _gpu(facts),
+        *_gpu_use(facts),
         *_data(facts),
         *_sandbox(facts),
         _memory(facts),
@@ -150,6 +143,7 @@ def _versions(facts: Facts) -> Iterator[Finding]:
     keras = kernel.packages.get("keras", "")
     if tensorflow:
         yield _fit(kernel, tensorflow, keras)
+        yield from _numpy(kernel, tensorflow)
     absent = [name for name in ("ipykernel", "nbclient", "nbformat", "numpy") if name not in kernel.packages]
     if absent:
         fix = f"{kernel.executable} -m pip install {' '.join(absent)}"
@@ -158,10 +152,10 @@ def _versions(facts: Facts) -> Iterator[Finding]:
 
 def _import_fix(facts: Facts) -> str:
     kernel = facts.kernel
-    python = _version(kernel.python)
+    python = version_of(kernel.python)
     if python and not FITS[-1].python[0] <= python <= FITS[-1].python[1]:
-        low, high = map(_dotted, FITS[-1].python)
-        newest = _dotted(FITS[-1].tensorflow)
+        low, high = map(dotted, FITS[-1].python)
+        newest = dotted(FITS[-1].tensorflow)
         return f"TensorFlow {newest} needs Python {low} to {high}: set [kernel] python in course.toml"
     if "No module named" in kernel.error:
         return f"{kernel.executable} -m pip install tensorflow, or set [kernel] python in course.toml"
@@ -172,7 +166,7 @@ def _import_fix(facts: Facts) -> str:
 
 def _fit(kernel: Kernel, tensorflow: str, keras: str) -> Finding:
     """Whether the three versions fit together."""
-    mine, python, has = _version(tensorflow), _version(kernel.python), _version(keras)
+    mine, python, has = version_of(tensorflow), version_of(kernel.python), version_of(keras)
     pip = f"{kernel.executable} -m pip install"
     newest = FITS[-1].tensorflow
     if mine is None or python is None:
@@ -184,25 +178,46 @@ def _fit(kernel: Kernel, tensorflow: str, keras: str) -> Finding:
         return Finding(topic="Keras", state="problem", text="Keras is not installed", fix=f"{pip} keras")
     row = next((fit for fit in FITS if fit.tensorflow == mine), FITS[-1])
     if has < row.keras:
-        text = f"{keras} is too old for TensorFlow {tensorflow}, which needs Keras {_dotted(row.keras)} or newer"
-        return Finding(topic="Keras", state="problem", text=text, fix=f'{pip} "keras>={_dotted(row.keras)}"')
+        text = f"{keras} is too old for TensorFlow {tensorflow}, which needs Keras {dotted(row.keras)} or newer"
+        return Finding(topic="Keras", state="problem", text=text, fix=f'{pip} "keras>={dotted(row.keras)}"')
     if has >= (4, 0):
         text = f"{keras} is newer than what TensorFlow {tensorflow} was tried with"
         return Finding(topic="Keras", state="note", text=text, fix=f'{pip} "keras<4"')
     low, high = row.python
     if mine == row.tensorflow and not low <= python <= high:
-        text = (
-            f"TensorFlow {tensorflow} has no build for Python {_dotted(python)}, only {_dotted(low)} to {_dotted(high)}"
-        )
+        text = f"TensorFlow {tensorflow} has no build for Python {dotted(python)}, only {dotted(low)} to {dotted(high)}"
         return Finding(topic="Keras", state="problem", text=text, fix="set [kernel] python in course.toml")
     if mine > newest:
         text = f"{keras}; TensorFlow {tensorflow} is newer than this grader knows, fit not checked"
         return Finding(
-            topic="Keras", state="note", text=text, fix=f"if something fails: {pip} tensorflow=={_dotted(newest)}.*"
+            topic="Keras", state="note", text=text, fix=f"if something fails: {pip} tensorflow=={dotted(newest)}.*"
         )
-    return Finding(
-        topic="Keras", state="ok", text=f"{keras}, fits TensorFlow {tensorflow} and Python {_dotted(python)}"
-    )
+    return Finding(topic="Keras", state="ok", text=f"{keras}, fits TensorFlow {tensorflow} and Python {dotted(python)}")
+
+
+def _numpy(kernel: Kernel, tensorflow: str) -> Iterator[Finding]:
+    """A NumPy that this TensorFlow was not made for: it may be imported, and fail later in odd places."""
+    has = kernel.packages.get("numpy", "")
+    if wanted := unfit(tensorflow, "numpy", has):
+        text = f"{has} does not fit TensorFlow {tensorflow}, which needs {wanted}"
+        yield Finding(topic="NumPy", state="problem", text=text, fix=f'{kernel.executable} -m pip install "{wanted}"')
+
+
+def _cuda(kernel: Kernel) -> str:
+    """Why the CUDA that is installed is not the one this TensorFlow was built with, or ""."""
+    row = fit_of(kernel.packages.get("tensorflow", ""))
+    if row is None:
+        return ""
+    wanted = {
+        "CUDA": (row.cuda, kernel.cuda, kernel.packages.get("nvidia-cuda-runtime-cu12", "")),
+        "cuDNN": (row.cudnn, kernel.cudnn, kernel.packages.get("nvidia-cudnn-cu12", "")),
+    }
+    for name, (table, built, installed) in wanted.items():
+        least, has = (version_of(built) or table), version_of(installed)
+        # Within a major version newer is compatible (NVIDIA), older is not.
+        if has is not None and (has[0] != least[0] or has < least):
+            return f"{name} {dotted(has)} is installed, and TensorFlow {dotted(row.tensorflow)} needs {dotted(least)}"
+    return ""
 
 
 def _gpu(facts: Facts) -> Finding:
@@ -230,13 +245,31 @@ def _gpu(facts: Facts) -> Finding:
         fix = f"{kernel.executable} -m pip install 'tensorflow[and-cuda]'"
         if facts.system.startswith("Windows"):
             fix = "TensorFlow has had no GPU build for Windows since 2.11: use WSL2"
+    elif mismatch := _cuda(kernel):
+        why = mismatch
+        fix = f"{kernel.executable} -m pip install 'tensorflow[and-cuda]'"
     elif kernel.missing_libraries:
         why = "the CUDA libraries are missing"
+        if row := fit_of(kernel.packages.get("tensorflow", "")):
+            why += f": TensorFlow {dotted(row.tensorflow)} needs CUDA {dotted(row.cuda)} and cuDNN {dotted(row.cudnn)}"
         fix = f"{kernel.executable} -m pip install 'tensorflow[and-cuda]'"
+    elif (number := version_of(nvidia.driver)) and number[0] < LEAST_DRIVER:
+        why = f"driver {nvidia.driver} is too old for CUDA 12"
+        fix = f"install NVIDIA's driver {LEAST_DRIVER} or newer"
     else:
         why = "TensorFlow does not list it"
-        fix = f"compare driver {nvidia.driver or '?'} with what CUDA 12 needs: 525 or newer"
+        fix = f"compare driver {nvidia.driver or '?'} with what CUDA 12 needs: {LEAST_DRIVER} or newer"
     return Finding(topic="GPU", state="note", text=f"{card} is here, but TensorFlow does not see it: {why}", fix=fix)
+
+
+def _gpu_use(facts: Facts) -> Iterator[Finding]:
+    """Whether checks that want to see a GPU used can be decided here."""
+    nvidia = facts.nvidia
+    if nvidia.cards and nvidia.blind:
+        text = f"checks of it are left out: {nvidia.blind}"
+        yield Finding(topic="GPU use", state="note", text=text, fix="grade on the host itself, outside of a container")
+    elif nvidia.cards:
+        yield Finding(topic="GPU use", state="ok", text="NVML tells which process is busy")
 
 
 def _data(facts: Facts) -> Iterator[Finding]:
@@ -292,16 +325,6 @@ def _memory(facts: Facts) -> Finding:
     return Finding(topic="memory", state="ok", text=text)
 
 
-def _version(text: str) -> Version | None:
-    """The first two numbers of a version."""
-    match = re.match(r"(\d+)\.(\d+)", text)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def _dotted(version: Version) -> str:
-    return f"{version[0]}.{version[1]}"
-
-
 # ---------------------------------------------------------------- gathering
 
 
@@ -327,7 +350,8 @@ def gather(settings: Settings) -> Facts:
 _ASK = """
 import json, os, sys
 from importlib import metadata
-names = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ipykernel", "nbclient", "nbformat", "pandas", "matplotlib")
+names = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ipykernel", "nbclient", "nbformat", "pandas", "matplotlib",
+         "nvidia-cudnn-cu12", "nvidia-cuda-runtime-cu12")
 found = {}
 for name in names:
     try:
@@ -340,7 +364,9 @@ print(json.dumps(said), flush=True)
 try:
     import tensorflow as tf
     import keras
+    built = tf.sysconfig.get_build_info()
     said["cuda_build"] = bool(tf.test.is_built_with_cuda())
+    said["cuda"], said["cudnn"] = str(built.get("cuda_version") or ""), str(built.get("cudnn_version") or "")
     said["gpus"] = [device.name for device in tf.config.list_physical_devices("GPU")]
 except BaseException as error:
     said["error"] = (type(error).__name__ + ": " + " ".join(str(error).split()))[:300]
@@ -385,27 +411,9 @@ def ask_nvidia() -> Nvidia:
     """What NVML says; where it says nothing, whether there is a card on the bus at all."""
     hardware = _card_on_bus() or Path("/dev/nvidiactl").exists()
     smi = shutil.which("nvidia-smi") is not None
-    try:
-        import pynvml
-    except ImportError as error:
-        return Nvidia(error=str(error), hardware=hardware, smi=smi)
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return Nvidia(error=str(error), hardware=hardware, smi=smi)
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        cards = tuple(_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
-        return Nvidia(cards=cards, driver=_text(pynvml.nvmlSystemGetDriverVersion()), hardware=hardware, smi=smi)
-    except pynvml.NVMLError as error:
-        return Nvidia(error=str(error), hardware=hardware, smi=smi)
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    found = gpu.inventory()
+    why = {"blind": found.problem} if found.cards else {"error": found.problem}
+    return Nvidia(cards=found.cards, driver=found.driver, hardware=hardware, smi=smi, **why)
 
 
 def _card_on_bus() -> bool:
@@ -421,7 +429,7 @@ def prove_sandbox(python: str) -> Box:
     """The strongest sandbox that works here, as the canary proves it."""
     bubblewrap = shutil.which("bwrap") or ""
     try:
-        from grader.sandbox.canary import choose
+        from grader.sandbox.canary import CLAIMS, choose
 
         _, proof = choose(python)
     except (GraderError, OSError, ImportError) as error:
@@ -429,7 +437,12 @@ def prove_sandbox(python: str) -> Box:
         return Box(
             problem=getattr(error, "what", str(error)), hint="" if "doctor" in fix else fix, bubblewrap=bubblewrap
         )
-    return Box(level=proof.level, backend=proof.backend, hint=proof.hint, bubblewrap=bubblewrap)
+    claims = tuple(
+        Claim(name=name, level=level, text=text, held=proof.claims[name])
+        for name, (level, text) in CLAIMS.items()
+        if name in proof.claims
+    )
+    return Box(level=proof.level, claims=claims, backend=proof.backend, hint=proof.hint, bubblewrap=bubblewrap)
 
 
 def memory_mb() -> int:

@@ -1,7 +1,8 @@
-"""What the tests of the core share: small labs, zygotes started once, and notebooks of a few lines run in them."""
+"""What tests share: small labs, zygotes started once, notebooks of a few lines run in them, and a browser."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,10 +16,20 @@ from grader.runner import Job, run_notebook
 from grader.sandbox import available
 from grader.sandbox.canary import choose
 from grader.zygote import Zygote
+from tests.lacking import lacking
 
 # An example that is slow because the machine is busy is no failure.
 hypothesis_settings.register_profile("grader", deadline=None)
 hypothesis_settings.load_profile("grader")
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 
 LIMITS = Limits(wall_s=20, memory_mb=512, output_mb=5, disk_mb=64, question_s=10, threads=1)
 
@@ -105,3 +116,45 @@ def make_lab(tmp_path):
         return load_lab(root)
 
     return make
+
+
+# Of one module: Playwright's synchronous interface keeps an event loop running in this thread until it is stopped, and
+# tests that run one of their own come after these.
+@pytest.fixture(scope="module")
+def chromium():
+    """A real one: Debian's, driven by Playwright."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        lacking("no Chromium here (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, tmp_path):
+    """Opens HTML as a file; gives the page, and lists of its requests and complaints."""
+    contexts = []
+
+    def visit(html, *, width=900, theme="light", scripts=True):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=theme, java_script_enabled=scripts
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.requested, page.complaints = [], []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (page.complaints.append(dialog.message), dialog.dismiss()))
+        file = tmp_path / "page.html"
+        file.write_text(html, encoding="utf-8")
+        page.goto(file.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()

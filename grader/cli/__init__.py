@@ -12,6 +12,7 @@ where Jupyter and TensorFlow do not.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -21,16 +22,26 @@ from typing import Any
 import click
 
 from grader.cli.app import App, Interrupted
+from grader.cli.build import build
+from grader.cli.calibrate import calibrate
 from grader.cli.check import check
+from grader.cli.collect import collect
 from grader.cli.data import data
 from grader.cli.doctor import doctor
+from grader.cli.export import export
 from grader.cli.grade import grade
+from grader.cli.gradebook import gradebook
+from grader.cli.init_ci import init_ci
 from grader.cli.jsonout import write_failure
 from grader.cli.labs import labs
+from grader.cli.lint import lint
+from grader.cli.new import new
 from grader.cli.regrade import regrade
+from grader.cli.release import release
 from grader.cli.show import complain, one_line
 from grader.cli.starter import starter
 from grader.cli.verify import verify
+from grader.confine import hide_memory
 from grader.errors import EXIT_OURS, EXIT_USAGE, GraderError
 from grader.version import __version__
 
@@ -42,24 +53,44 @@ EXIT_PIPE = 141
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="grader", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Grade deep-learning labs: run notebooks in a sandbox and judge what the model really learnt.
+    """Grade deep-learning labs: run notebooks in a sandbox and judge what the model really learnt.
 
-    \b
-    Exit codes: 0 everything was graded, whatever the scores; 2 the command or its input is wrong;
-    3 a lab is wrong; 4 our fault, some runs need attention; 130 interrupted.
+    Exit codes: 0 done, whatever the scores; 2 the command or its input is wrong; 3 a lab is wrong; 4 our fault, some runs
+    need attention; 5 some runs wait for a machine with a GPU; 130 interrupted; 141 the reader of the output went away.
     """
 
 
-for _command in (grade, check, labs, doctor, data, regrade, verify, starter):
+COMMANDS = (
+    grade,
+    check,
+    labs,
+    doctor,
+    data,
+    regrade,
+    new,
+    lint,
+    verify,
+    calibrate,
+    release,
+    starter,
+    collect,
+    gradebook,
+    export,
+    build,
+    init_ci,
+)
+for _command in COMMANDS:
     cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The entry point: run the command, end the process with its exit code."""
+    hide_memory()
     for stream in (sys.stdout, sys.stderr):
         # A name in Chinese on a terminal that cannot show it must not end a batch.
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError, OSError):
+                stream.reconfigure(errors="backslashreplace")
     sys.exit(run(argv))
 
 

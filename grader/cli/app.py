@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from grader.cli.jsonout import quiet_stdout
 from grader.errors import EXIT_LAB, UsageError
 
 if TYPE_CHECKING:
+    from grader.cli.journal import Journal
     from grader.errors import LabError
     from grader.labs import Lab
     from grader.settings import Settings
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 COURSE = Path("course.toml")
 REPORT_CARDS = Path("report_cards")
+#: The log of a folder of cards, where --log names no other.
+LOG = "grade.log"
 
 
 class Interrupted(Exception):
@@ -35,6 +39,24 @@ class App:
     json: bool = False
     course: Path | None = None
     command: str = ""
+    log: Path | None = None
+    events: Path | int | None = None
+    _journal: Journal | None = None
+
+    def journal(self, log: Path | None) -> Journal:
+        """What is written down of this command's batches until it ends; ``log`` where no option says."""
+        from grader.cli.journal import Journal
+
+        if self._journal is None:
+            try:
+                self._journal = Journal(self.log or log, self.events)
+            except UsageError:
+                if self.log:
+                    raise
+                # A log that nobody asked for: the batch has its own word on a folder that cannot be written.
+                self._journal = Journal(None, self.events)
+            click.get_current_context().call_on_close(self._journal.close)
+        return self._journal
 
     def settings(self, **overrides: Any) -> Settings:
         """The settings in force: course.toml of this folder, or the one named, the environment, the command line."""
@@ -75,6 +97,36 @@ def json_option(command: F) -> F:
         is_eager=True,
         help="Print one JSON object on stdout and nothing else there.",
     )(command)
+
+
+def journal_options(command: F) -> F:
+    """``--log`` and ``--events``: what is written down of a batch while it runs."""
+    log = click.option(
+        "--log",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep("log"),
+        help="Append a line for each event, with its time, to this file.",
+    )
+    events = click.option(
+        "--events",
+        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep_events,
+        help="Append each event as a line of JSON to this file or FIFO; - is stdout.",
+    )
+    return log(events(command))
+
+
+def _keep_events(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value == Path("-"):
+        app = ctx.ensure_object(App)
+        if app.json:
+            raise UsageError("--events - and --json both want stdout", fix="send the events to a file: --events FILE")
+        value = ctx.with_resource(quiet_stdout(active=True))
+    _keep("events")(ctx, parameter, value)
 
 
 def _keep(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -118,6 +170,14 @@ def choose_labs(
     if not names:
         return labs, wrong
     return {n: labs[n] for n in names if n in labs}, {n: wrong[n] for n in names if n in wrong}
+
+
+def the_lab(settings: Settings, name: str) -> Lab:
+    """The one lab that is named. Raises its own error where it is wrong."""
+    labs, wrong = choose_labs(*read_labs(settings), (name,))
+    if name in wrong:
+        raise wrong[name]
+    return labs[name]
 
 
 def lab_exit(wrong: dict[str, LabError]) -> int:

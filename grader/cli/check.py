@@ -51,16 +51,21 @@ def check(app: App, notebook: Path, lab: str | None, out: Path) -> int:
             raise wrong[name]
         if not labs[name].public_checks:
             raise UsageError(f"the lab {name} has no public checks", fix="nothing can be checked here")
-        from grader.selfcheck import as_text, check_notebook
+        from grader.reports import phrases
+        from grader.selfcheck import as_text, before_running, check_notebook
 
+        for line in before_running(intake.submissions[0], labs[name], settings):
+            say(line, err=True)
         say(f"running {safe(str(notebook))}, then {len(labs[name].public_checks)} public checks", err=True)
         with interruptible(lambda: "nothing was changed"), _waiting() as show:
             result = check_notebook(notebook, labs[name], settings, out, show)
         code = EXIT_OURS if result.verdict.needs_attention else 0
     if app.json:
-        content = {"card": str(result.card), "not_checked": list(result.not_checked), "verdict": result.verdict}
+        files = {"notebook": str(notebook), "card": str(result.card)}
+        content = {**files, "not_checked": list(result.not_checked), "verdict": result.verdict}
         return write("check", code, content)
-    for line in as_text(result.verdict, result.not_checked).splitlines():
+    said = phrases(result.verdict.language, labs[name].folder)
+    for line in as_text(result.verdict, result.not_checked, said).splitlines():
         say(line)
     say()
     say(f"Card: {result.card}")

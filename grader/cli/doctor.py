@@ -14,7 +14,9 @@ from grader.cli.show import console, print_table, say, several, table
 from grader.errors import EXIT_OURS
 
 if TYPE_CHECKING:
-    from grader.doctor import Finding
+    from rich.table import Table
+
+    from grader.doctor import Claim, Finding
 
 WORDS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("problem", "bold red")}
 
@@ -38,7 +40,7 @@ def doctor(app: App) -> int:
     code = EXIT_OURS if any(finding.state == "problem" for finding in findings) else 0
     if app.json:
         return write("doctor", code, {"findings": findings, "facts": facts})
-    _tell(findings)
+    _tell(findings, facts.sandbox.claims)
     return code
 
 
@@ -53,7 +55,7 @@ def _waiting() -> Iterator[None]:
         yield
 
 
-def _tell(findings: tuple[Finding, ...]) -> None:
+def _tell(findings: tuple[Finding, ...], claims: tuple[Claim, ...]) -> None:
     from rich.text import Text
 
     rows = table("", ["", "", "found"])
@@ -66,8 +68,22 @@ def _tell(findings: tuple[Finding, ...]) -> None:
     rows.show_header = False
     print_table(rows)
     say()
+    if claims:
+        print_table(_proved(claims))
+        say()
     problems = sum(finding.state == "problem" for finding in findings)
     notes = sum(finding.state == "note" for finding in findings)
     say("no problem" if not problems else several(problems, "problem", "problems"), err=False)
     if notes:
         say(f"{several(notes, 'note', 'notes')}: grading works, with less")
+
+
+def _proved(claims: tuple[Claim, ...]) -> Table:
+    """What the canary tried to break, level by level."""
+    from rich.text import Text
+
+    rows = table("What a run in this sandbox", ["level", "", "held"])
+    for claim in claims:
+        held = Text("yes", style="green") if claim.held else Text("no", style="bold red")
+        rows.add_row(claim.level.name, claim.text, held)
+    return rows

@@ -36,16 +36,16 @@ def write_failure(command: str, text: str, exit_code: int) -> None:
 
 
 @contextlib.contextmanager
-def quiet_stdout(*, active: bool) -> Iterator[None]:
-    """While active, whatever is written to stdout lands on stderr."""
+def quiet_stdout(*, active: bool) -> Iterator[int]:
+    """While active, whatever is written to stdout lands on stderr. Yields a descriptor of the real stdout."""
     if not active:
-        yield
+        yield 1
         return
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        yield kept
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)

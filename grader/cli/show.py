@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: A table that is not on a terminal has no edge to fit; wide enough for a matrix of a dozen checks.
 PAPER = 200
+#: Rows beyond which a table is only lined up, not fitted to the screen: Rich took a minute for the grades of 10,000.
+LONG = 1_000
 
 
 def safe(text: str, limit: int = 160) -> str:
@@ -72,6 +74,9 @@ def table(title: str, columns: Sequence[str], right: Sequence[str] = ()) -> Tabl
 
 def print_table(made: Table) -> None:
     """The table on stdout; without the spaces that fill its lines where it is not a terminal."""
+    if made.row_count > LONG:
+        click.echo("\n".join(_lines(made)))
+        return
     screen = console()
     if screen.is_terminal:
         screen.print(made)
@@ -79,6 +84,22 @@ def print_table(made: Table) -> None:
     with screen.capture() as capture:
         screen.print(made)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _lines(made: Table) -> Iterator[str]:
+    """A long table in columns, each as wide as its widest cell."""
+    from rich.cells import cell_len
+
+    columns = [[str(column.header), *map(str, column.cells)] for column in made.columns]
+    widths = [max(map(cell_len, cells)) for cells in columns]
+    for row in zip(*columns, strict=True):
+        fitted = [
+            " " * (width - cell_len(cell)) + cell
+            if column.justify == "right"
+            else cell + " " * (width - cell_len(cell))
+            for cell, width, column in zip(row, widths, made.columns, strict=True)
+        ]
+        yield "  ".join(fitted).rstrip()
 
 
 def number(value: float) -> str:

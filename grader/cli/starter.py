@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from grader.cli.app import App, choose_labs, common, json_option, read_labs
+from grader.cli.app import App, common, json_option, the_lab
 from grader.cli.jsonout import write
 from grader.cli.show import say
 from grader.errors import UsageError
@@ -22,19 +21,16 @@ from grader.errors import UsageError
 @click.pass_obj
 def starter(app: App, lab: str, out: Path | None, force: bool) -> int:
     """Write the starter notebook of LAB: the reference without its solutions, hidden tests and outputs."""
-    from grader.labs.starter import read_reference, reference_path
+    from grader.labs.starter import notebook_bytes, read_reference, reference_path
     from grader.labs.starter import starter as make
 
     settings = app.settings()
-    found, wrong = choose_labs(*read_labs(settings), (lab,))
-    if lab in wrong:
-        raise wrong[lab]
-    notebook = make(read_reference(reference_path(found[lab].folder.parent, lab)))
+    notebook = make(read_reference(reference_path(the_lab(settings, lab).folder.parent, lab)))
     target = out or Path(f"{lab}.ipynb")
     if target.exists() and not force:
         raise UsageError("exists already", where=str(target), fix="choose another --out, or write over it with --force")
     try:
-        target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        target.write_bytes(notebook_bytes(notebook))
     except OSError as error:
         raise UsageError(
             f"cannot be written: {error.strerror}", where=str(target), fix="choose another --out"

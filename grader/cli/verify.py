@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from grader.cli.app import App, choose_labs, common, interruptible, json_option, lab_exit, read_labs
+from grader.cli.app import (
+    COURSE,
+    App,
+    choose_labs,
+    common,
+    interruptible,
+    journal_options,
+    json_option,
+    lab_exit,
+    read_labs,
+)
 from grader.cli.jsonout import quiet_stdout, write
-from grader.cli.show import complain, number, one_line, print_table, safe, say, table
+from grader.cli.show import complain, number, print_table, safe, say, table
 from grader.errors import EXIT_LAB, LabError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from grader.labs import Lab
-    from grader.verify import Matrix, MatrixRow
+    from grader.verification import Matrix, MatrixRow
 
 
 @click.command(short_help="Prove labs: reference, starter and mutants score what they must.")
@@ -25,11 +35,19 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder with the full data sets.")
 @click.option("--tier", type=click.Choice(["full", "lite"]), help="Insist on this tier of the data.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep the cards here.")
+@click.option("--changed-since", metavar="REF", help="Only labs that have changed since this commit, by git.")
+@journal_options
 @json_option
 @common
 @click.pass_obj
 def verify(
-    app: App, names: tuple[str, ...], jobs: int | None, data: Path | None, tier: str | None, out: Path | None
+    app: App,
+    names: tuple[str, ...],
+    jobs: int | None,
+    data: Path | None,
+    tier: str | None,
+    out: Path | None,
+    changed_since: str | None,
 ) -> int:
     """Prove labs: the reference earns full marks, the untouched starter its floor, each mutant lands in its band.
 
@@ -38,16 +56,18 @@ def verify(
     with quiet_stdout(active=app.json):
         from grader.cli.progress import watch
         from grader.records import Tier
-        from grader.verify import verify as verify_lab
+        from grader.verification import verify as verify_lab
 
         settings = app.settings(jobs=jobs, data=data)
         labs, wrong = choose_labs(*read_labs(settings), names)
+        if changed_since is not None:
+            labs, wrong = _changed(app, changed_since, settings.labs, labs, wrong)
         code = lab_exit(wrong)
         matrices: list[Matrix] = []
         for lab in labs.values():
             say(f"{lab.id}: verifying", err=True)
             try:
-                with interruptible(lambda: "nothing was changed"), watch() as show:
+                with interruptible(lambda: "nothing was changed"), watch(app) as show:
                     chosen = Tier(tier) if tier else None
                     matrix = verify_lab(lab, settings, jobs=settings.jobs, tier=chosen, out=out, on_event=show)
             except LabError as error:  # this lab cannot be proved; the others can
@@ -66,12 +86,29 @@ def verify(
     return code
 
 
+def _changed(
+    app: App, ref: str, folder: Path, labs: dict[str, Lab], wrong: dict[str, LabError]
+) -> tuple[dict[str, Lab], dict[str, LabError]]:
+    """The labs, right and wrong ones apart, that have changed; stderr tells which."""
+    from grader.ci import changes_since
+
+    changes = changes_since(ref, folder, app.course or COURSE)
+    right = {name: lab for name, lab in labs.items() if changes.touch(name)}
+    broken = {name: error for name, error in wrong.items() if changes.touch(name)}
+    names = ", ".join(sorted([*right, *broken])) or "no lab"
+    why = f", because {safe(changes.whole)} has" if changes.whole else ""
+    say(f"changed since {safe(ref)}: {names}{why}", err=True)
+    return right, broken
+
+
 def _tell(matrix: Matrix, lab: Lab) -> None:
     print_table(_picture(matrix, lab))
     say()
     for row in matrix.rows:
         if not row.ok:
-            say(f"{row.name}: {_why(row)}")
+            say(f"{row.name}: {row.why}")
+    for check in matrix.unassessed:
+        say(f"note: the check '{check}' cannot be decided on this machine; verify the lab on one with a GPU too")
     for check in matrix.unseen:
         say(f"note: no mutant fails the check '{check}'")
     wrong = sum(not row.ok for row in matrix.rows)
@@ -95,14 +132,6 @@ def _band(row: MatrixRow) -> str:
     return number(row.low) if row.low == row.high else f"{number(row.low)}–{number(row.high)}"
 
 
-def _why(row: MatrixRow) -> str:
-    if row.problem:
-        return f"needs attention: {one_line(row.problem, 300)}"
-    if row.missing_flags:
-        return f"the flag {', '.join(row.missing_flags)} was not raised"
-    return f"scored {number(row.score)}, must score {_band(row)}"
-
-
 def _content(matrix: Matrix) -> dict[str, Any]:
     rows = [
         {
@@ -113,7 +142,7 @@ def _content(matrix: Matrix) -> dict[str, Any]:
             "high": row.high,
             "checks": dict(zip(matrix.checks, row.cells, strict=True)),
             "flags": list(row.flags),
-            "why": "" if row.ok else _why(row),
+            "why": "" if row.ok else row.why,
         }
         for row in matrix.rows
     ]
@@ -124,5 +153,6 @@ def _content(matrix: Matrix) -> dict[str, Any]:
         "points": dict(zip(matrix.checks, matrix.points, strict=True)),
         "variants": rows,
         "unseen": list(matrix.unseen),
+        "unassessed": list(matrix.unassessed),
         "seconds": round(matrix.seconds, 3),
     }

@@ -16,8 +16,8 @@ turns a result into text and HTML.
 
 from __future__ import annotations
 
-from grader.selfcheck.fresh import SelfCheck, check_notebook
+from grader.selfcheck.fresh import SelfCheck, before_running, check_notebook
 from grader.selfcheck.live import check
 from grader.selfcheck.show import as_text
 
-__all__ = ["SelfCheck", "as_text", "check", "check_notebook"]
+__all__ = ["SelfCheck", "as_text", "before_running", "check", "check_notebook"]

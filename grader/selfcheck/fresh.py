@@ -12,30 +12,32 @@ from typing import Any
 import msgspec
 
 from grader import datasets, heldout, store
-from grader.batch import kernel_python, mounted_folder
 from grader.checks.judge import judge
 from grader.checks.student import Bench, wire_name
+from grader.diagnosis import read_code
 from grader.errors import ChannelError, LabError, SandboxError, UsageError
-from grader.grading import Setting, make_exhibits, make_verdict, with_run
+from grader.grading import Setting, foreseen, make_exhibits, make_verdict, over_source_limit, with_run
 from grader.labs import Lab
 from grader.records import CellError, Exhibits, Level, Record, Tier, Verdict
-from grader.reports import render_card
+from grader.reports import phrases, render_card
+from grader.reports.language import words
 from grader.runner import Job, OnEvent, RunFacts, open_clean, run_notebook
 from grader.selfcheck.laptop import Laptop
-from grader.selfcheck.show import HINT_ONLY, not_checked, tier_text
+from grader.selfcheck.show import HINT_ONLY, foretold, not_checked, tier_text
 from grader.session import Link, Session, Tape
 from grader.settings import Settings, limits_for, secret
 from grader.submissions import Submission, collect
 from grader.wire import SourceCell
+from grader.worker import kernel_python, mounted_folder
 
 SUITE = "public_tests"
 TITLE = {"en": "{} (self-check: public checks only)", "zh": "{}（自查：仅公开检查）"}
+NOT_CHECKED = "What is not checked here:"
 #: What the sandbox would have shown, and this machine does not.
 WITHOUT_SANDBOX = (
     "whether the notebook keeps to the limit of memory, and to that of time on the grading machine",
     "whether it runs without a network, as it is graded",
 )
-BESIDE = "`{}` lies beside your notebook, but only the notebook is graded: it runs in an empty folder, here as there."
 
 
 class SelfCheck(Record, frozen=True):
@@ -84,16 +86,36 @@ def check_notebook(
             finally:
                 session.close()
     left_out = not_checked(lab, *WITHOUT_SANDBOX)
-    notes = (*_beside(path, verdict.cell_errors), *_data_notes(lab, data, settings), *verdict.notes)
-    carded = msgspec.structs.replace(
-        verdict, notes=(HINT_ONLY, *notes, "Not checked: " + "; ".join(x.strip() for x in left_out))
+    too_large = over_source_limit(submission, limits)
+    notes = (
+        *((f"This would not be graded: {too_large}",) if too_large else ()),
+        *_beside(path, verdict.cell_errors),
+        *_data_notes(lab, data, settings),
+        *verdict.notes,
     )
+    open_list = "\n".join((NOT_CHECKED, *(f"– {line.strip()}" for line in left_out)))
+    carded = msgspec.structs.replace(verdict, notes=(HINT_ONLY, *notes, open_list))
     card = out / lab.id / submission.slug / "self-check.html"
     card.parent.mkdir(parents=True, exist_ok=True)
-    html = render_card(carded, exhibits, edition="student", course_name=settings.course_name, language=verdict.language)
+    language = verdict.language
+    html = render_card(
+        carded,
+        exhibits,
+        edition="student",
+        course_name=settings.course_name,
+        language=language,
+        phrases=phrases(language, lab.folder),
+    )
     store.write_whole(card, html.encode())
     verdict = msgspec.structs.replace(verdict, notes=notes)
     return SelfCheck(verdict=verdict, card=card, not_checked=left_out, tier=setting.tier)
+
+
+def before_running(submission: Submission, lab: Lab, settings: Settings) -> tuple[str, ...]:
+    """What reading the notebook says it will meet, in lines: a minute earlier than the run says it."""
+    language = submission.language if settings.language == "en" else settings.language
+    code = read_code([cell.source for cell in submission.cells if cell.kind == "code"])
+    return tuple(foretold(foreseen(lab, code, language), words(language)))
 
 
 def read(path: Path, lab: Lab) -> Submission:
@@ -139,8 +161,10 @@ def _job(lab: Lab, submission: Submission, setting: Setting, seed: int) -> Job:
         seed=seed,
         limits=setting.limits,
         keep=lab.keep,
+        logical_cpus=lab.logical_cpus,
         models=tuple(name for name in names if name.kind == "model"),
         probes=tuple(name for name in names if name.kind != "model"),
+        snapshots=lab.snapshots,
     )
 
 
@@ -178,8 +202,12 @@ def _beside(path: Path, errors: tuple[CellError, ...]) -> list[str]:
         if error.kind not in ("FileNotFoundError", "ModuleNotFoundError", "OSError"):
             continue
         for name in re.findall(r"['\"]([^'\"\n]{1,200})['\"]", error.message)[:5]:
-            notes += [BESIDE.format(near) for near in (name, f"{name}.py") if _is_beside(path, near)]
+            notes += [_lies_beside(near) for near in (name, f"{name}.py") if _is_beside(path, near)]
     return list(dict.fromkeys(notes))
+
+
+def _lies_beside(name: str) -> str:
+    return f"`{name}` lies beside your notebook, but only the notebook is graded: it runs in an empty folder, here as there."
 
 
 def _is_beside(path: Path, name: str) -> bool:

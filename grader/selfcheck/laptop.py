@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -66,7 +66,15 @@ class Laptop:
 
     name = "none"
 
-    def launch(self, python: str, options: Mapping[str, Any], control: int, data: Path | None, slot: int) -> Launched:
+    def launch(
+        self,
+        python: str,
+        options: Mapping[str, Any],
+        control: int,
+        data: Path | None,
+        slot: int,
+        devices: Sequence[str] = (),
+    ) -> Launched:
         raise SandboxError("a laptop has no zygote: every run is a process of its own")
 
     def rooms(self, launched: Launched) -> tuple[str, str]:
@@ -168,7 +176,8 @@ class Laptop:
                 process.wait()
             errors.close()
         self._drivers.clear()
-        shutil.rmtree(self._base, ignore_errors=True)
+        with contextlib.suppress(RecursionError):  # a notebook may nest folders deeper than this can follow
+            shutil.rmtree(self._base, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

@@ -32,8 +32,10 @@ from grader.checks.student import Bench, wire_name
 from grader.errors import GraderError, LabError, UsageError, plain, suggest
 from grader.grading import Setting, make_verdict
 from grader.labs import Lab, lab_ids, load_lab
+from grader.owntime import Patience
 from grader.probe import Probe, find, hooks, keep
 from grader.records import Artifact, Ending, Environment, Level, Verdict
+from grader.reports import Phrases, phrases
 from grader.runner import Found, RunFacts
 from grader.selfcheck.fresh import SUITE, titled
 from grader.selfcheck.show import as_html, as_text, not_checked, one_line
@@ -62,7 +64,8 @@ def check(lab_id: str) -> None:
         course = Path("course.toml")
         settings = load_settings(course if course.is_file() else None, os.environ)
         lab = find_lab(lab_id, settings)
-        _show(check_namespace(lab, settings, namespace), not_checked(lab, *IN_PROCESS))
+        verdict = check_namespace(lab, settings, namespace)
+        _show(verdict, not_checked(lab, *IN_PROCESS), phrases(verdict.language, lab.folder))
     except GraderError as error:
         sys.stderr.write(f"grader: {one_line(str(error), 600)}\n")
 
@@ -206,7 +209,7 @@ class Here(Link):
                     self.interrupted = True  # the student's own Ctrl-C, not an answer of their code
                     raise KeyboardInterrupt
 
-    def receive(self, deadline: float, cap: int = wire.REPORT_CAP) -> wire.Report:
+    def hear(self, patience: Patience, cap: int = wire.REPORT_CAP) -> wire.Report:
         assert self._answer is not None  # noqa: S101 - a session receives only what it has asked for
         return self._answer
 
@@ -236,12 +239,12 @@ def _refuse_unrecorded(expr: wire.Expr) -> None:
 @contextlib.contextmanager
 def _same_chance() -> Iterator[None]:
     """Questions set seeds; the notebook's own random numbers go on afterwards as if nothing had been asked."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that notebooks use
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+        np.random.set_state(numpy)
 
 
 # ---------------------------------------------------------------- recording and showing
@@ -282,8 +285,8 @@ class Shown:
         return self.html
 
 
-def _show(verdict: Verdict, left_out: tuple[str, ...]) -> None:
-    shown = Shown(as_text(verdict, left_out), as_html(verdict, left_out))
+def _show(verdict: Verdict, left_out: tuple[str, ...], said: Phrases) -> None:
+    shown = Shown(as_text(verdict, left_out, said), as_html(verdict, left_out, said))
     display = sys.modules.get("IPython.display")
     if display is None:
         sys.stdout.write(f"{shown!r}\n")

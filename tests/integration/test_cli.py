@@ -15,12 +15,31 @@ from types import SimpleNamespace
 import pytest
 
 import grader
+from grader.batch import Event
 from grader.cli.progress import Board
-from grader.cli.show import duration, safe
+from grader.cli.show import duration, print_table, safe, table
 from grader.errors import suggest
 
 ROOT = Path(grader.__file__).parent.parent
-COMMANDS = ("grade", "check", "labs", "doctor", "data", "regrade", "verify", "starter")
+COMMANDS = (
+    "grade",
+    "check",
+    "labs",
+    "doctor",
+    "data",
+    "regrade",
+    "new",
+    "lint",
+    "verify",
+    "calibrate",
+    "release",
+    "starter",
+    "collect",
+    "gradebook",
+    "export",
+    "build",
+    "init-ci",
+)
 HEAVY = ("numpy", "tensorflow", "keras", "rich", "jinja2", "pandas", "msgspec", "nbformat")
 
 LAB = """\
@@ -409,9 +428,9 @@ def test_check_tells_a_student_what_is_right_and_what_was_not_checked(course):
     mine = hand_in(course, "ann", notebook("def double(x):\n    return x"))
     done = run("check", mine, "--out", "mine", cwd=course)
     assert done.returncode == 0, done.stderr
-    assert "public points: 4 of 10" in done.stdout
-    assert "try: Multiply by two." in done.stdout
-    assert "not checked:" in done.stdout
+    assert "Public points: 4 of 10" in done.stdout
+    assert "Try next: Multiply by two." in done.stdout
+    assert "Not checked:" in done.stdout
     card = re.search(r"^Card: (.+)$", done.stdout, re.MULTILINE)
     assert card is not None
     assert (course / card[1]).is_file()
@@ -420,9 +439,8 @@ def test_check_tells_a_student_what_is_right_and_what_was_not_checked(course):
 # ---------------------------------------------------------------- progress
 
 
-def event(kind: str, student: str = "", **more: object) -> SimpleNamespace:
-    rest = {"lab": "mnist", "text": "", "done": 0, "total": 4, "score": None, "max_score": None}
-    return SimpleNamespace(**{**rest, "kind": kind, "student": student, "ending": "", "seconds": 0.0, **more})
+def event(kind: str, student: str = "", **more: object) -> Event:
+    return Event(**{"kind": kind, "lab": "mnist", "student": student, "total": 4, **more})
 
 
 def test_the_board_says_who_runs_and_how_long_it_takes():
@@ -436,7 +454,7 @@ def test_the_board_says_who_runs_and_how_long_it_takes():
     line = board.take(event("finished", "ann", done=1, score=62.5, max_score=100.0, ending="timeout", seconds=30.0))
     assert line == "[1/4] mnist  ann  62.5/100  timeout  30 s"
     assert board.runners() == ["mnist  bob  judging  30 s"]
-    assert board.status() == "1/4 done, about 1 min 30 s left"
+    assert board.status() == "1/4 done, about 30 s left"
 
 
 def test_a_bad_file_says_nothing_about_the_pace():
@@ -455,6 +473,17 @@ def test_the_board_is_bounded():
     assert len(rows) == 6
     assert rows[-1] == "and 95 more"
     assert not any("\x1b" in row or "\n" in row for row in rows)
+
+
+def test_a_long_table_has_its_columns_lined_up(capsys):
+    """Thousands of rows are not fitted to a screen: every cell is whole, under its heading, wide letters counted."""
+    made = table("", ["student", "score"], right=["score"])
+    for index in range(1_500):
+        made.add_row("王小明" if index == 7 else f"s{index}", str(index))
+    print_table(made)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1_501
+    assert (lines[0], lines[8], lines[1_500]) == ("student  score", "王小明       7", "s1499     1499")
 
 
 @pytest.mark.parametrize(
@@ -501,7 +530,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     hand_in(course, "lost", notebook("x = 1"), lab="nothing_like_it")
     (course / "submissions" / "a\x1b[31mb").mkdir()
     (course / "submissions" / "a\x1b[31mb" / "doubling.ipynb").write_text("{")
-    done = run("grade", "--json", "--out", "cards", "--jobs", "1", cwd=course)
+    done = run("grade", "--json", "--out", "cards", "--jobs", "1", "--events", "events.jsonl", cwd=course)
     return SimpleNamespace(course=course, done=done, out=course / "cards")
 
 
@@ -527,6 +556,40 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(graded):
     assert "sandbox level L" in lines[0]
     assert sum(bool(re.match(r"\[\d/5\] doubling  ", line)) for line in lines) == 5
     assert "\x1b" not in graded.done.stderr
+
+
+@pytest.mark.slow
+def test_the_stream_and_the_log_tell_the_same_batch(graded):
+    """From begun to ended, a finished event for each run, and a log beside the cards in which each has one line."""
+    lines = [json.loads(line) for line in (graded.course / "events.jsonl").read_text("ascii").splitlines()]
+    assert (lines[0]["event"], lines[0]["command"], lines[-1]["event"]) == ("begun", "grade", "ended")
+    assert (lines[-1]["how"], lines[-1]["done"], lines[-1]["total"]) == ("done", 5, 5)
+    finished = {line["student"]: line["ending"] for line in lines if line["event"] == "finished"}
+    assert finished == {row["student"]: row["ending"] for row in json.loads(graded.done.stdout)["runs"]}
+    log = (graded.out / "grade.log").read_text("utf-8").splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\S+ (DEBUG|INFO|WARNING|ERROR) ", line) for line in log)
+    assert sum(bool(re.search(r"\[\d/5\] doubling  ", line)) for line in log) == 5
+    assert "grader: warning" not in graded.done.stderr
+
+
+def test_events_on_stdout_and_json_do_not_go_together(course):
+    """Both want stdout: exit 2, and what to do, as the one object that --json promises."""
+    done = run("grade", "--json", "--events", "-", cwd=course)
+    assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (2, 2)
+    assert "--events FILE" in done.stderr
+
+
+@pytest.mark.slow
+def test_events_on_stdout_are_alone_there_and_outlive_their_reader(course):
+    """Lines of JSON and nothing else; a reader that takes one and goes away costs no grade."""
+    hand_in(course, "ann", "%PDF-1.4")
+    done = run("grade", "--events", "-", cwd=course)
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()][-1] == "ended"
+    assert "1 submission graded" in done.stderr
+    command = f"{sys.executable} -m grader grade --fresh --events - | head -n 1; exit ${{PIPESTATUS[0]}}"
+    shell = subprocess.run(["bash", "-c", command], cwd=course, capture_output=True, text=True, check=False)
+    assert shell.returncode == done.returncode
+    assert json.loads(shell.stdout)["event"] == "begun"
 
 
 @pytest.mark.slow

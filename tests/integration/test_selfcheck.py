@@ -21,6 +21,7 @@ import pytest
 from grader import wire
 from grader.errors import LabError, SandboxError, UsageError
 from grader.labs import load_lab
+from grader.owntime import Patience, Wall
 from grader.probe import Probe
 from grader.records import Ending, Evidence, Level, Outcome, Tier
 from grader.selfcheck import as_text, check, check_notebook
@@ -160,7 +161,7 @@ def outcomes(verdict):
 
 def passed(text: str) -> int:
     """How many checks a shown result lists as passed."""
-    return sum(line.startswith("   passed ") for line in text.splitlines())
+    return sum(line.strip().startswith("Passed ") for line in text.splitlines())
 
 
 def gone(pid: int, seconds: float = 15.0) -> bool:
@@ -190,7 +191,7 @@ def test_a_right_notebook_passes_and_the_result_says_what_was_not_checked(lab, n
     assert (result.verdict.ending, result.verdict.level, result.tier) == (Ending.OK, Level.L0, Tier.LITE)
     assert any("lite" in line for line in told), "the tier is told"
     text = as_text(result.verdict, result.not_checked)
-    assert "note: Data: lite" in text
+    assert "Note: Data: lite" in text
     assert "Your model names flowers it has never seen. (100 points)" in text
     assert "does not mean full marks" in text
     card = result.card.read_text()
@@ -210,6 +211,7 @@ def test_a_run_leaves_the_students_folder_alone_and_names_what_it_missed(lab, no
         "input('your name?')",
         "import random_, os",
         "from grader import check; check('flowers')",
+        "%load_ext grader\n%grader_check flowers",
         "open('note.txt', 'w').write('new'); answer = 42",
     )
     (path.parent / "data.csv").write_text("1,2")
@@ -262,6 +264,43 @@ def test_a_bad_cell_ends_the_run_and_earlier_credit_stays(lab, notebook, tmp_pat
     assert time.monotonic() - began < 90
     sleeping = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "31415"]]
     assert not sleeping, "what the notebook started ended with it"
+
+
+@pytest.mark.slow
+def test_chatter_on_stderr_is_held_against_nobody(lab, notebook, tmp_path):
+    """What libraries print on stderr, C++ included, is no error: full points, no advice, a clean ending."""
+    chatter = """
+    import logging, os, sys, warnings
+    os.write(2, b"E0000 cuda_dnn.cc:8310] Unable to register cuDNN factory\\n")
+    print("W tensorflow/core: Cannot dlopen some GPU libraries.", file=sys.stderr)
+    warnings.warn("No module named 'tensorflow.contrib'")
+    logging.getLogger("tensorflow").error("AttributeError: module 'tensorflow' has no attribute 'Session'")
+    """
+    result = check_notebook(notebook(DATA, chatter, TRAIN, SAVE), lab, Settings(), tmp_path / "out")
+    assert result.verdict.ending is Ending.OK
+    assert (result.verdict.score, result.verdict.max_score) == (35, 35)
+    assert (result.verdict.cell_errors, result.verdict.foreseen) == ((), ())
+
+
+@pytest.mark.slow
+def test_real_errors_are_advised_on_the_students_own_lines(lab, notebook, tmp_path):
+    """Exceptions as a kernel reports them: the end of a long message is kept, and later errors point back."""
+    cells = (
+        TRAIN,
+        "!pip install tensorflow==1.15",
+        "net.fit(np.ones((4, 4)),\n        np.full(4, 7), verbose=0)",
+        "history = net.fit(np.ones((4, 4)), np.zeros(4),\n                  nb_epoch=2)\nrows = 3",
+        "print(rows)",
+    )
+    verdict = check_notebook(notebook(*cells), lab, Settings(), tmp_path / "out").verdict
+    told = {error.cell: error for error in verdict.cell_errors}
+    assert {cell: error.advice.rule for cell, error in told.items()} == {3: "labels-range", 4: "nb-epoch", 5: "follows"}
+    assert (told[4].advice.old, told[4].advice.new) == ("nb_epoch=2)", "epochs=2)")
+    assert [(finding.cell, finding.advice.rule) for finding in verdict.foreseen] == [(2, "version-old")]
+    assert "here it is 2." in verdict.foreseen[0].advice.text
+    text = as_text(verdict, ())
+    assert "    + epochs=2)" in text
+    assert "Cell 2, line 1, has no effect here" in text
 
 
 @pytest.mark.slow
@@ -435,8 +474,20 @@ def test_training_before_the_import_is_not_recorded_rather_than_failed(lab, tmp_
     text, _ = run_live(lab, tmp_path, TRAIN + SAVE, "from grader import check\ncheck('flowers')")
     assert NOT_RECORDED in text
     assert passed(text) == 4
-    assert text.count(" skipped ") == 1
-    assert "not yet" not in text
+    assert text.count(" Skipped ") == 1
+    assert "Not yet" not in text
+
+
+@pytest.mark.slow
+def test_a_notebook_is_checked_by_magic_too(lab, tmp_path):
+    """`%load_ext grader` in the first cell records training, `%grader_check` shows what `check` shows."""
+    text, html = run_live(
+        lab, tmp_path, "%load_ext grader", TRAIN + SAVE, "%grader_check flowers", "%grader_check rose"
+    )
+    assert passed(text) == 5
+    assert "Next step" not in text, "nothing is left to correct in the public checks"
+    assert html.count("<table>") == 1
+    assert "unknown lab 'rose'" in text
 
 
 def test_outside_a_notebook_check_says_what_to_do_in_one_line(capsys):
@@ -463,7 +514,7 @@ def test_files_that_are_put_are_found_where_they_were_put(tmp_path):
     here.send(wire.PutFile("training_1/cp.index", b"weights"))
     ask = wire.Call(wire.Name("read"), (wire.Const(wire.Lit("training_1/cp.index")),))
     here.send(wire.Ask("n", ask))
-    answer = here.receive(0.0)
+    answer = here.hear(Patience(1.0, Wall()))
     assert answer.value == wire.Lit("weights")
     assert not Path("training_1").exists()
 
@@ -497,7 +548,7 @@ def test_what_a_notebook_says_is_escaped_and_kept_to_a_line():
     assert "<script>" not in as_html(verdict, ("x",))
     text = as_text(verdict, ("x",))
     assert "\x1b" not in text
-    assert not any(line.strip().startswith("passed") for line in text.splitlines())
+    assert not any(line.strip().lower().startswith("passed") for line in text.splitlines())
 
 
 # ---------------------------------------------------------------- other systems

@@ -15,10 +15,12 @@ import pytest
 
 import grader.checks
 from grader import errors
-from grader.labs import load_lab, spec, starter, suites
+from grader.cli import journal
+from grader.labs import find_labs, load_lab, spec, starter, suites
 from grader.records import RESULT_SCHEMA, Limits, Threshold, Verdict, encode
 from grader.sandbox.canary import CLAIMS
 from grader.settings import LIMIT_NAMES, OPTIONS, TABLES, load_settings
+from grader.verification import variants
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -68,7 +70,7 @@ def nested(kind: type, seen: dict[str, type] | None = None) -> dict[str, type]:
     if kind.__name__ not in seen:
         seen[kind.__name__] = kind
         if issubclass(kind, msgspec.Struct):
-            for field in msgspec.inspect.type_info(kind).fields:  # type: ignore[union-attr]
+            for field in msgspec.inspect.type_info(kind).fields:
                 for inner in classes(field.type):
                     nested(inner, seen)
     return seen
@@ -100,6 +102,16 @@ def test_each_record_of_a_verdict_is_documented_field_by_field(name):
         assert written == set(kind.__struct_fields__)
 
 
+@pytest.mark.parametrize("kind", [journal.Line, *journal.Line.__subclasses__(), journal.Slow])
+def test_each_event_is_documented_field_by_field(kind):
+    """Every field that an event writes has its row in event-schema.md, and no row names one that is gone."""
+    title = "Every event" if kind is journal.Line else kind.__name__
+    fields = {field.name for field in msgspec.structs.fields(kind)}
+    own = fields | {"event"} if kind is journal.Line else fields - set(journal.Line.__struct_fields__)
+    assert first_column(section(document("event-schema.md"), title)) == own
+    assert f"schema **{journal.EVENT_SCHEMA}**" in document("event-schema.md")
+
+
 def test_the_example_verdict_is_one():
     """The example of result-schema.md is a whole verdict of the current schema: nothing missing, nothing unknown."""
     (example,) = blocks("result-schema.md", "json")
@@ -112,7 +124,7 @@ def test_the_example_verdict_is_one():
 def test_the_timings_that_grading_writes_are_documented():
     """Each stage that the runner and the pipeline name has its row."""
     source = "".join((ROOT / "grader" / name).read_text("utf-8") for name in ("runner.py", "grading.py"))
-    written = set(re.findall(r'"(start|notebook|run|judging|questions|total)":', source))
+    written = set(re.findall(r'"(start|notebook|own|run|judging|questions|total)":', source))
     assert first_column(section(document("result-schema.md"), "Timings")) == written
 
 
@@ -152,15 +164,24 @@ def test_the_example_course_sets_every_key(tmp_path):
 
 
 def spec_keys() -> set[str]:
-    kinds = (spec._Spec, spec._ContractTable, spec._FilesTable, Limits, Threshold, starter.Mutant, starter.Replacement)
-    found = {field for kind in kinds for field in kind.__struct_fields__}
-    return found - {"limits", "contract", "files", "thresholds", "name"}
+    tables = (
+        spec._Spec,
+        spec._ContractTable,
+        spec._FilesTable,
+        spec._KernelTable,
+        spec._ObserveTable,
+        Limits,
+        Threshold,
+    )
+    found = {field for kind in (*tables, starter.Mutant, starter.Replacement) for field in kind.__struct_fields__}
+    return found - {"limits", "contract", "files", "kernel", "observe", "thresholds", "name"}
 
 
 def test_every_key_of_a_spec_is_documented():
     """Each key of lab.toml and of a mutant is named in authoring.md, and each table."""
     assert spec_keys() <= coded(document("authoring.md"))
-    assert {"[limits]", "[contract.NAME]", "[files]", "[thresholds.TIER.NAME]"} <= coded(document("authoring.md"))
+    tables = {"[limits]", "[kernel]", "[contract.NAME]", "[files]", "[observe]", "[thresholds.TIER.NAME]"}
+    assert tables <= coded(document("authoring.md"))
 
 
 def test_the_defaults_of_a_spec_are_those_documented():
@@ -335,6 +356,19 @@ def test_every_exit_code_is_documented():
         assert {int(code) for code in re.findall(r"\b\d+\b", text)} <= codes
 
 
+def test_help_tells_the_same_exit_codes_and_no_markup():
+    """`grader --help` names every code of the table; what click was to lay out is not printed."""
+    from grader.cli import cli
+
+    shown = cli.get_help(click.Context(cli, info_name="grader"))
+    rows = cells(section(document("commands.md"), "Exit codes"))[2:]
+    told = re.search(r"Exit codes:(.*?)\n\n", shown, re.DOTALL)
+    assert told
+    assert sorted(map(int, re.findall(r"\b\d+\b", told[1]))) == [int(row[0]) for row in rows]
+    assert not [path for path, command in commands().items() if "\\" in command.get_help(click.Context(command))]
+    assert "\\" not in shown
+
+
 def test_every_error_has_its_exit_code_in_the_architecture():
     """The table of blame gives each class that a person may meet, with the code it ends in."""
     rows = cells(section(document("architecture.md"), "Blame"))[2:]
@@ -383,6 +417,19 @@ def test_every_message_of_the_wire_is_named():
     text = section(document("architecture.md"), "The one channel")
     for union in (wire.Order, wire.Report):
         assert {kind.__name__ for kind in union.__args__} <= coded(text)
+
+
+# ---------------------------------------------------------------- the labs
+
+
+@pytest.mark.parametrize("lab", find_labs(ROOT / "labs").values(), ids=lambda lab: lab.id)
+def test_the_matrix_of_a_lab_shows_every_notebook_and_every_check_that_it_has(lab):
+    """A page that was written before a mutant, a band or a check was changed is found out (`make matrices` mends it)."""
+    named = cells(document(f"labs/{lab.id}.md").partition("| notebook | score |")[2].partition("\n\n")[0])
+    title = document(f"labs/{lab.id}.md").partition("| notebook | score |")[2].partition("\n")[0]
+    assert [name.strip() for name in title.split("|")][1:-3] == [check.id for check in lab.checks]
+    bands = {name: (f"{low:g}" if low == high else f"{low:g}–{high:g}") for name, _, low, high, _ in variants(lab)}
+    assert {row[0]: row[2] for row in named[2:]} == bands
 
 
 # ---------------------------------------------------------------- links

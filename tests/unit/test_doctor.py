@@ -12,11 +12,9 @@ import pytest
 
 from grader.datasets import Status
 from grader.doctor import (
-    FITS,
     Box,
     Facts,
     Finding,
-    Fit,
     Kernel,
     Nvidia,
     ask_kernel,
@@ -25,6 +23,7 @@ from grader.doctor import (
     installer,
     memory_mb,
 )
+from grader.fits import FITS, Fit
 from grader.records import Level, Tier
 
 HEALTHY = Facts(
@@ -79,7 +78,17 @@ def test_a_healthy_machine_has_nothing_to_fix():
 def test_every_topic_is_told():
     """The diagnosis covers versions, GPU, each data set, sandbox, bubblewrap, memory and cores."""
     topics = [finding.topic for finding in diagnose(HEALTHY)]
-    assert topics == ["Python", "TensorFlow", "Keras", "GPU", "data: iris", "sandbox", "bubblewrap", "memory"]
+    assert topics == [
+        "Python",
+        "TensorFlow",
+        "Keras",
+        "GPU",
+        "GPU use",
+        "data: iris",
+        "sandbox",
+        "bubblewrap",
+        "memory",
+    ]
     assert "4 cores" in on("memory", HEALTHY).text
 
 
@@ -134,6 +143,41 @@ def test_versions_that_do_not_fit_are_told(tensorflow, keras, python, state, sai
     assert said in finding.text
 
 
+@pytest.mark.parametrize(
+    ("tensorflow", "keras", "numpy", "said"),
+    [
+        ("2.17.1", "3.2.0", "2.0.2", "needs numpy>=1.23,<2.0"),
+        ("2.18.1", "3.5.0", "2.1.3", "needs numpy>=1.26,<2.1"),
+        ("2.21.0", "3.12.0", "1.24.4", "needs numpy>=1.26"),
+        ("2.19.1", "3.5.0", "2.1.3", ""),
+        ("2.21.0", "3.12.0", "2.4.6", ""),
+    ],
+)
+def test_a_numpy_that_tensorflow_was_not_made_for_is_a_problem(tensorflow, keras, numpy, said):
+    """NumPy is held against what the wheel itself asks for."""
+    found = [f for f in diagnose(packages(tensorflow=tensorflow, keras=keras, numpy=numpy)) if f.topic == "NumPy"]
+    assert [said in finding.text and finding.fix.endswith(f'"{said.split()[-1]}"') for finding in found] == (
+        [True] if said else []
+    )
+
+
+def test_the_table_agrees_with_the_installed_tensorflow():
+    """The row of the pinned TensorFlow says what its own metadata say."""
+    from importlib import metadata
+
+    row = FITS[-1]
+    wanted = [line.replace(" ", "") for line in metadata.requires("tensorflow") or ()]
+    assert f"{row.tensorflow[0]}.{row.tensorflow[1]}." in metadata.version("tensorflow")
+    for name, version in (
+        ("keras", row.keras),
+        ("numpy", row.numpy[0]),
+        ("nvidia-cuda-nvcc-cu12", row.cuda),
+        ("nvidia-cudnn-cu12", row.cudnn),
+    ):
+        (line,) = [line for line in wanted if line.startswith((f"{name}>", f"{name}<"))]
+        assert f">={version[0]}.{version[1]}." in line
+
+
 def test_a_python_without_tensorflow_builds_is_told_what_fits():
     """On a Python that TensorFlow has no build for, installing it again would not help."""
     facts = kernel(python="3.14.0", error="ModuleNotFoundError: No module named 'tensorflow'")
@@ -155,6 +199,17 @@ def test_missing_jupyter_packages_are_named():
         ({"cuda_build": False}, "built for the CPU only", "tensorflow[and-cuda]"),
         ({"missing_libraries": True}, "CUDA libraries are missing", "tensorflow[and-cuda]"),
         ({"visible_devices": "-1"}, "CUDA_VISIBLE_DEVICES hides it", "unset CUDA_VISIBLE_DEVICES"),
+        ({"missing_libraries": True}, "needs CUDA 12.5 and cuDNN 9.3", "tensorflow[and-cuda]"),
+        (
+            {"packages": {**HEALTHY.kernel.packages, "nvidia-cudnn-cu12": "8.9.7.29"}},
+            "cuDNN 8.9 is installed, and TensorFlow 2.21 needs 9.3",
+            "tensorflow[and-cuda]",
+        ),
+        (
+            {"packages": {**HEALTHY.kernel.packages, "nvidia-cuda-runtime-cu12": "12.3.101"}, "cuda": "12.5.1"},
+            "CUDA 12.3 is installed, and TensorFlow 2.21 needs 12.5",
+            "tensorflow[and-cuda]",
+        ),
         ({"error": "ImportError: x"}, "cannot be imported", "see TensorFlow"),
         ({}, "does not list it", "driver 550.54"),
     ],
@@ -165,6 +220,21 @@ def test_why_tensorflow_does_not_see_a_gpu(seen, said, fix):
     assert finding.state == "note"
     assert said in finding.text
     assert fix in finding.fix
+
+
+def test_a_driver_that_is_too_old_is_told():
+    """CUDA 12 needs driver 525."""
+    nvidia = Nvidia(cards=("NVIDIA T4",), driver="470.82", hardware=True)
+    finding = on("GPU", msgspec.structs.replace(kernel(gpus=()), nvidia=nvidia))
+    assert "driver 470.82 is too old for CUDA 12" in finding.text
+    assert "525 or newer" in finding.fix
+
+
+@pytest.mark.parametrize("newer", ["9.28.0.42", "9.3.0.75"])
+def test_a_newer_cudnn_of_the_same_major_version_fits(newer):
+    """Within a major version cuDNN is backward compatible: it is not what hides the card."""
+    finding = on("GPU", kernel(gpus=(), packages={**HEALTHY.kernel.packages, "nvidia-cudnn-cu12": newer}, cudnn="9"))
+    assert "does not list it" in finding.text
 
 
 def test_a_card_without_a_driver_is_told():
