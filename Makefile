@@ -7,9 +7,10 @@ BIN := .venv/bin
 # Stamps: what was installed last; newer requirements install again, otherwise nothing happens.
 RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
+BENCH := .bench-venv/.installed
 
 .DEFAULT_GOAL := install
-.PHONY: install demo test test-slow test-all lint types verify package lock
+.PHONY: install demo test test-slow test-all hostile hostile-l1 hostile-l0 faults fuzz bench lint types verify matrices messages docs package lock
 
 install: $(RUNTIME)
 
@@ -37,26 +38,33 @@ find_python = \
 pip_install = \
 	index="$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}"; \
 	if [ -n "$$index" ] && [ -z "$$UV_DEFAULT_INDEX" ]; then UV_DEFAULT_INDEX="$$index"; export UV_DEFAULT_INDEX; fi; \
-	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --compile-bytecode --require-hashes --requirement $(1) \
-	|| { echo "uv could not install $(1): trying pip" >&2; $(PIP) install --require-hashes --requirement $(1); }
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+	$(BIN)/uv pip install --quiet --system-certs --python $(or $(2),$(BIN))/python --compile-bytecode --require-hashes --requirement $(1) \
+	|| { echo "uv could not install $(1): trying pip" >&2; $(or $(2),$(BIN))/$(PIP) install --require-hashes --requirement $(1); }
+PIP := python -m pip --quiet --disable-pip-version-check
 
 $(BIN)/uv: requirements/install.txt
 	@if ! $(BIN)/python -c 'import pip, sys; $(in_range)' >/dev/null 2>&1; then \
 		$(find_python); echo "making .venv with $$("$$python" --version)"; "$$python" -m venv --clear .venv; \
 	fi
-	@$(PIP) install --require-hashes --requirement requirements/install.txt
+	@$(BIN)/$(PIP) install --require-hashes --requirement requirements/install.txt
 	@touch $@
 
 $(RUNTIME): pyproject.toml requirements/runtime.txt $(BIN)/uv
 	@echo "installing requirements/runtime.txt into .venv (TensorFlow is most of it: about 0.6 GB to fetch)"
 	@$(call pip_install,requirements/runtime.txt)
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV): requirements/dev.txt $(RUNTIME)
 	@echo "installing requirements/dev.txt into .venv"
 	@$(call pip_install,requirements/dev.txt)
+	@touch $@
+
+# The graders that ours is compared with have an environment of their own: what they need does not fit ours.
+$(BENCH): requirements/bench.txt $(RUNTIME)
+	@echo "installing requirements/bench.txt into .bench-venv"
+	@$(BIN)/python -m venv --clear .bench-venv
+	@$(call pip_install,requirements/bench.txt,.bench-venv/bin)
 	@touch $@
 
 # New pins for everything; afterwards run `make test-all` and commit the files. --universal: one file for Linux,
@@ -66,8 +74,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 lock: $(BIN)/uv
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(COMPILE) requirements/install.in --constraints requirements/runtime.txt --output-file requirements/install.txt
-	$(COMPILE) pyproject.toml --extra cluster --extra dev --constraints requirements/runtime.txt \
+	$(COMPILE) pyproject.toml --extra cluster --extra dev --extra docs --constraints requirements/runtime.txt \
 		--constraints requirements/install.txt --output-file requirements/dev.txt
+	$(COMPILE) requirements/bench.in --output-file requirements/bench.txt
 
 # ---------------------------------------------------------------- using it
 
@@ -91,6 +100,32 @@ test-slow: $(DEV)
 test-all: $(DEV)
 	$(BIN)/python -m pytest
 
+# Every attack of docs/threat-model.md, and one table of how each ended.
+hostile: $(DEV)
+	$(BIN)/python -m pytest -q tests/hostile
+
+# The same notebooks at weaker levels than this machine reaches, to see what they gain there; each some ten minutes, as root.
+hostile-l1: $(DEV)
+	GRADER_TEST_LEVEL=1 $(BIN)/python -m pytest -q tests/hostile/test_corpus.py
+
+hostile-l0: $(DEV)
+	$(BIN)/python -m tests.hostile.weak
+
+# A hundred faults over a class of forty: processes killed, the disk filled, the clock moved. Some ten minutes, as root.
+faults: $(DEV)
+	GRADER_TEST_FAULTS=100 GRADER_TEST_CLASS=40 $(BIN)/python -m pytest -q tests/hostile/test_faults.py
+
+# A million damaged messages for what reads the wire: some two minutes, for every night.
+fuzz: $(DEV)
+	$(BIN)/python tools/fuzz_wire.py --inputs 1000000 --seed $$(date +%Y%m%d)
+
+# Throughput against nbgrader and otter-grader, and where a run's time goes; some ten minutes on a quiet machine.
+bench: $(RUNTIME) $(BENCH)
+	$(BIN)/python benchmarks/throughput.py --lab iris
+	$(BIN)/python benchmarks/throughput.py --lab mnist
+	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/stages.py --memory
+
 # Style, import contracts, and requirements that name packages and hashes but no address and no machine.
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -101,10 +136,24 @@ lint: $(DEV)
 types: $(DEV)
 	$(BIN)/mypy
 
-# The wheel holds every file of the package (templates, translations, data), and its requirements are met.
+# What verifying each lab shows, into docs/labs. Half an hour with the full data (GRADER_DATA names its folder), for all
+# labs; LABS names some.
+matrices: $(DEV)
+	$(BIN)/python tools/matrices.py $(LABS)
+
+# What is new in the source enters every catalogue untranslated; see docs/cards.md.
+messages: $(DEV)
+	$(BIN)/python tools/messages.py
+
+# The documents as a site in build/site; a link that leads nowhere is an error.
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The sdist, and the wheel built from it: it holds every file of the package (templates, translations, data), and its
+# requirements are met.
 package: $(DEV)
 	rm -rf build/wheel dist
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python -m zipfile -e dist/*.whl build/wheel
 	@(cd grader && find . -type f -not -path '*/__pycache__/*' | sort) > build/checkout.txt
 	@(cd build/wheel/grader && find . -type f | sort) | diff build/checkout.txt -
