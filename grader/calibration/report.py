@@ -88,9 +88,8 @@ def weigh(lab: Lab, tier: Tier, kept: Sequence[Run], among: Sequence[Style]) -> 
     runs = current(kept, among)
     baselines = {style.name for style in among if style.baseline}
     correct = [run for run in runs if run.style not in baselines]
-    names = [style.name for style in among]
     weighed = tuple(
-        _weigh(lab.threshold(tier, name), check.id, name, runs, names, baselines)
+        _weigh(lab.threshold(tier, name), check.id, name, runs, [style for style in among if style.weighs(check.id)])
         for check in lab.checks
         for name in dict.fromkeys(found.threshold for run in runs for found in run.measured.get(check.id, ()))
     )
@@ -100,7 +99,7 @@ def weigh(lab: Lab, tier: Tier, kept: Sequence[Run], among: Sequence[Style]) -> 
         lab=lab.id,
         tier=tier,
         runs=len(correct),
-        styles=tuple(name for name in names if name not in baselines),
+        styles=tuple(style.name for style in among if not style.baseline),
         weighed=weighed,
         losses=tuple(_loss(check.id, correct) for check in lab.checks if check.id not in with_threshold),
         seconds=float(np.median([run.seconds for run in correct])) if correct else 0.0,
@@ -109,21 +108,19 @@ def weigh(lab: Lab, tier: Tier, kept: Sequence[Run], among: Sequence[Style]) -> 
     )
 
 
-def _weigh(
-    present: Threshold, check: str, name: str, runs: Sequence[Run], styles: Sequence[str], baselines: set[str]
-) -> Weighed:
+def _weigh(present: Threshold, check: str, name: str, runs: Sequence[Run], styles: Sequence[Style]) -> Weighed:
     spreads, fulls, reached = [], [], []
     for style in styles:
         sample = [
             found.measured()
             for run in runs
-            if run.style == style
+            if run.style == style.name
             for found in run.measured.get(check, ())
             if found.threshold == name
         ]
         if not sample:
             continue
-        spread = _spread(style, sample, present, baseline=style in baselines)
+        spread = _spread(style.name, sample, present, baseline=style.baseline)
         spreads.append(spread)
         if not spread.baseline:
             fulls.append(fair_full(sample, present))

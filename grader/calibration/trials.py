@@ -23,7 +23,7 @@ import msgspec
 
 from grader.batch import Event
 from grader.calibration.kept import Figure, Run
-from grader.errors import OursError
+from grader.errors import LabError, OursError
 from grader.labs import Lab
 from grader.labs.alternatives import read_alternatives
 from grader.labs.starter import mutate, read_mutants, read_reference, reference_path
@@ -42,11 +42,19 @@ DIGITS = 6
 
 
 class Style(Record, frozen=True):
-    """A notebook that is calibrated: the reference, an alternative, or a ``baseline``. ``digest`` is of its text."""
+    """A notebook that is calibrated: the reference, an alternative, or a ``baseline``. ``digest`` is of its text.
+
+    A baseline lacks the skill that ``checks`` ask for, or that of every check where they are empty.
+    """
 
     name: str
     submission: Submission
     baseline: bool = False
+    checks: tuple[str, ...] = ()
+
+    def weighs(self, check: str) -> bool:
+        """Whether its figures say something about that check."""
+        return not self.checks or check in self.checks
 
     @property
     def digest(self) -> str:
@@ -68,10 +76,20 @@ def styles(lab: Lab) -> tuple[Style, ...]:
         found.append(Style(name=name, submission=as_submission(lab, name, notebook)))
     for mutant in read_mutants(lab.folder):
         if mutant.baseline:
-            notebook = mutate(reference, mutant, str(lab.folder / "mutants" / f"{mutant.name}.toml"))
-            submission = as_submission(lab, mutant.name, notebook)
-            found.append(Style(name=mutant.name, submission=submission, baseline=True))
+            where = str(lab.folder / "mutants" / f"{mutant.name}.toml")
+            submission = as_submission(lab, mutant.name, mutate(reference, mutant, where))
+            checks = _of_this_lab(lab, mutant.baseline, where) if isinstance(mutant.baseline, tuple) else ()
+            found.append(Style(name=mutant.name, submission=submission, baseline=True, checks=checks))
     return tuple(found)
+
+
+def _of_this_lab(lab: Lab, names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    known = [check.id for check in lab.checks]
+    for name in names:
+        if name not in known:
+            what = f"baseline names {name!r}, which is no check of this lab"
+            raise LabError(what, where=where, fix=f"its checks are {', '.join(known)}")
+    return names
 
 
 def current(runs: Sequence[Run], among: Sequence[Style]) -> list[Run]:

@@ -43,7 +43,8 @@ class Mutant(Record, frozen=True):
     """A known-wrong variant: its score must lie in [low, high], and ``flags`` must be raised.
 
     A ``baseline`` is what can be had without the lab's skill (a constant, a linear model): floors are measured on it, and
-    it may score like the reference where a data set is too small to tell the two apart.
+    it may score like the reference where a data set is too small to tell the two apart. A list names the checks whose
+    skill it lacks; for all others it is no baseline.
     """
 
     description: str
@@ -51,7 +52,7 @@ class Mutant(Record, frozen=True):
     high: float
     replace: tuple[Replacement, ...]
     flags: tuple[str, ...] = ()
-    baseline: bool = False
+    baseline: bool | tuple[str, ...] = False
     name: str = ""
 
 

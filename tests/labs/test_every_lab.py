@@ -167,5 +167,5 @@ def test_each_mutant_changes_what_it_names_and_is_python(lab_id, mutant):
     for text in changed:
         compile(text, mutant.name, "exec")
     assert 0 <= mutant.low <= mutant.high
-    assert mutant.high < 100 or mutant.flags or mutant.baseline
+    assert mutant.high < 100 or mutant.flags or mutant.baseline is True
     assert mutant.description.endswith(".")

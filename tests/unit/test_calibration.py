@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from statistics import NormalDist
 
@@ -15,6 +16,7 @@ from grader import rubric
 from grader.calibration import bounds, fits, kept, report, trials, written
 from grader.errors import LabError, UsageError
 from grader.labs import load_lab
+from grader.labs.starter import reference_path
 from grader.records import Measured, Threshold, Tier
 from grader.submissions import Cell, Submission
 
@@ -228,7 +230,7 @@ def test_where_no_mark_beyond_the_floor_is_fair_none_is_proposed():
 # ---------------------------------------------------------------- trials and what is kept of them
 
 
-def style(name, text="x = 1", *, baseline=False):
+def style(name, text="x = 1", *, baseline=False, checks=()):
     submission = Submission(
         student=name,
         slug=name,
@@ -238,7 +240,7 @@ def style(name, text="x = 1", *, baseline=False):
         size=9,
         cells=(Cell(kind="code", source=text), Cell(kind="markdown", source="set_random_seed(1)")),
     )
-    return trials.Style(name=name, submission=submission, baseline=baseline)
+    return trials.Style(name=name, submission=submission, baseline=baseline, checks=checks)
 
 
 def run_of(which, number, **fields):
@@ -376,6 +378,47 @@ def test_a_baseline_proposes_the_floor_and_counts_for_nothing_else(lab):
     assert found.holds
     assert found.weighed[0].floor == 0.88
     assert any("lax: the baseline linear earns" in text for text in report.warnings(found))
+
+
+def test_a_baseline_of_one_check_says_nothing_of_the_others(lab):
+    """A network without dropout is no lesser effort where the penalty is measured: neither floor nor warning comes of it."""
+    runs = [*measured_runs(ONE, GOOD), *measured_runs(LINEAR, [700, 704, 708])]
+    for checks, floor in ((("reads",), 0.88), (("other",), None)):
+        found = report.weigh(lab, Tier.FULL, runs, (ONE, style("linear", "z = 3", baseline=True, checks=checks)))
+        assert found.weighed[0].floor == floor
+        assert any("lax" in text for text in report.warnings(found)) is (floor is not None)
+        assert found.runs == 80
+
+
+def test_a_baseline_of_a_check_that_does_not_exist_is_an_error(make_lab):
+    """A slip of the pen would otherwise measure nothing, in silence."""
+    notebook = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {},
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": "a",
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+                "source": "### BEGIN SOLUTION\nx = 1\n### END SOLUTION",
+            }
+        ],
+    }
+    lab = make_lab(SUITE, spec=SPEC, contract={})
+    solution = reference_path(lab.folder.parent, lab.id)
+    solution.parent.mkdir(exist_ok=True)
+    solution.write_text(json.dumps(notebook))
+    (lab.folder / "mutants").mkdir(exist_ok=True)
+    mutant = lab.folder / "mutants" / "none.toml"
+    text = 'description = "None."\nlow = 0\nhigh = 5\nbaseline = ["{}"]\n[[replace]]\nold = "x = 1"\nnew = "x = 2"\n'
+    mutant.write_text(text.format("reads"))
+    assert [one.checks for one in trials.styles(lab) if one.baseline] == [("reads",)]
+    mutant.write_text(text.format("read"))
+    with pytest.raises(LabError, match=r"none\.toml.*'read'.*reads, other"):
+        trials.styles(lab)
 
 
 def test_without_runs_nothing_holds(lab):
