@@ -14,7 +14,7 @@ here, and neither is who shuffles the units of a layer (docs/threat-model.md).
 
 from __future__ import annotations
 
-import re
+import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grader import wire
+from grader.diagnosis.code import last_name, read_code
 from grader.records import Flag, Record
 
 Floats = NDArray[np.float64]
@@ -36,8 +37,7 @@ FEWEST = 64
 NEAR = 0.02
 #: Runs that are compared with all others at a time, and others that a flag names.
 BLOCK, SHOWN = 256, 10
-SEED = re.compile(r"\b(?:set_random_seed|set_seed)\s*\(\s*(?:seed\s*=\s*)?(\w+)")
-ASSIGNED = r"^\s*{}\s*=\s*(\d+)\s*$"
+SEEDING = {"set_random_seed", "set_seed"}
 
 
 class Sketch(Record, frozen=True):
@@ -84,14 +84,27 @@ def sketches(files: Mapping[str, bytes]) -> dict[str, Sketch]:
 
 
 def seeds(sources: Iterable[str]) -> tuple[int, ...]:
-    """The seeds that these cells set, as numbers: `set_random_seed(42)`, `tf.random.set_seed(SEED)`."""
-    text = "\n".join(sources)
-    found = []
-    for given in SEED.findall(text):
-        number = given if given.isdigit() else next(iter(re.findall(ASSIGNED.format(given), text, re.MULTILINE)), "")
-        if number:
-            found.append(int(number))
-    return tuple(sorted(set(found)))
+    """The seeds that these cells set, as numbers: `set_random_seed(42)`, `tf.random.set_seed(SEED)`.
+
+    Only calls count, with a number or with a name that is given one: not what a comment or a string says.
+    """
+    nodes = [node for cell in read_code(list(sources)).cells if cell.tree for node in ast.walk(cell.tree)]
+    named = {
+        target.id: node.value
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found = set()
+    for node in nodes:
+        if not isinstance(node, ast.Call) or last_name(node.func) not in SEEDING:
+            continue
+        given = next(iter(node.args), None) or next((key.value for key in node.keywords if key.arg == "seed"), None)
+        given = named.get(given.id) if isinstance(given, ast.Name) else given
+        if isinstance(given, ast.Constant) and type(given.value) is int:
+            found.add(given.value)
+    return tuple(sorted(found))
 
 
 def alike(runs: Iterable[Sketched]) -> dict[str, tuple[Flag, ...]]:

@@ -53,6 +53,12 @@ def test_seeds_are_read_where_they_are_numbers_or_names_of_numbers():
     assert seeds(["tf.random.set_seed(42)", "keras.utils.set_random_seed(seed=7)"]) == (7, 42)
     assert seeds(["SEED = 5", "tf.random.set_seed(SEED)"]) == (5,)
     assert seeds(["tf.random.set_seed(int(time.time()))", "set_seed(UNKNOWN)"]) == ()
+    assert seeds(["%matplotlib inline\nif fixed:\n    set_seed(3)", "def f(:"]) == (3,)
+
+
+def test_a_seed_that_only_a_comment_or_a_string_names_excuses_nobody():
+    """A copy would otherwise be disguised by a line that does nothing."""
+    assert seeds(["# keras.utils.set_random_seed(42)", "note = 'set_seed(7)'", "set_seed('8')", "set_seed(True)"]) == ()
 
 
 @pytest.mark.parametrize(
