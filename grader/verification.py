@@ -184,7 +184,7 @@ def _mutants(lab: Lab, right: list[Band]) -> list[Band]:
         where = str(lab.folder / "mutants" / f"{mutant.name}.toml")
         if mutant.name in names:
             raise LabError(f"'{mutant.name}' is a correct solution's name, too", where=where, fix="rename the file")
-        if mutant.high >= lab.points and not mutant.flags and not mutant.baseline:
+        if mutant.high >= lab.points and not mutant.flags and mutant.baseline is not True:
             what = f"high = {mutant.high:g} lets the mutant score like the reference"
             raise LabError(what, where=where, fix="a mistake must cost points, or be flagged: name its `flags`")
         bands.append((mutant.name, mutate(right[0][1], mutant, where), mutant.low, mutant.high, mutant.flags))
