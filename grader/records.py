@@ -76,12 +76,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Advice(Record, frozen=True):
-    """What a student can do about an exception (see diagnosis)."""
+    """What a student can do about an exception (see diagnosis).
+
+    ``old`` and ``new`` are a line of the notebook before and after, or, with ``example``, of some other notebook.
+    """
 
     rule: str
     text: str
     old: str = ""
     new: str = ""
+    example: bool = False
 
 
 class CellError(Record, frozen=True):

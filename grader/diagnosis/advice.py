@@ -4,11 +4,11 @@ Of 175 real notebooks run unmodified on TensorFlow 2.21 and Keras 3.15, 112 fail
 or the room it runs in. ``RULES`` lists the commonest breakages in the order in which they are tried; the first match
 answers. A rule matches the exception's class, its message and, where that is not enough, the line that raised it.
 To add one, put a ``Rule`` into the table of its topic, before what is less specific, and what really happens into
-tests/unit/diagnosis_calls.py.
+tests/unit/diagnosis/calls.toml.
 
 The rule's finder then looks for the idiom in the student's source, first in the statement that failed, then anywhere
 before it, and edits it: the advice shows that line before and after. Where it finds nothing (the line is not known, has
-another form, or cannot be parsed) the rule's own example stands in.
+another form, or cannot be parsed) the rule's own example stands in, and is told as one.
 
 Advice belongs to the first error of a run. ``explain`` says of the errors after it which cell they follow from.
 """
@@ -48,9 +48,12 @@ BY_ID = {rule.id: rule for rule in RULES}
 #: Rules that say no more than the message does; a suggestion or an earlier cause is worth more.
 GENERIC = frozenset({"name-unknown", "argument-unknown", "import-name-unknown", "attribute-unknown", "call-failed"})
 #: What these tell is one word, shown within its line.
-SLIPS = frozenset({"name-near", "attribute-near"})
+SLIPS = frozenset({"argument-near", "attribute-near", "name-near"})
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 MISSING_NAME = re.compile(r"name '(\w+)' is not defined")
+MISSING_ARGUMENT = re.compile(
+    r"unexpected keyword argument '(\w+)'|Unrecognized keyword arguments passed to \w+: \{'(\w+)'"
+)
 MISSING_ATTRIBUTE = re.compile(r"(?:has no attribute|cannot import name) '(\w+)'")
 
 
@@ -75,17 +78,18 @@ def advise(
         return None
     rule, match = found
     if rule.id in GENERIC and (near := _suggestion(message, code)):
-        slip = BY_ID["attribute-near" if MISSING_ATTRIBUTE.search(message) else "name-near"]
-        return _in_line(write(slip, near, None, language), source_line)
+        slip, groups = near
+        return _in_line(write(BY_ID[slip], groups, None, language), source_line)
     groups = {name: value or "" for name, value in match.groupdict().items()}
     advice = write(rule, groups, _hit(rule, source_line, code, cell, line), language)
     return _in_line(advice, source_line) if rule.id in SLIPS else advice
 
 
 def _in_line(advice: Advice, source_line: str) -> Advice:
-    """A slip of the pen within the student's line, before and after."""
+    """A slip of the pen within the student's line, before and after; the word alone where the line is not known."""
     new = re.sub(rf"\b{re.escape(advice.old)}\b", lambda _: advice.new, source_line)
-    return advice if new == source_line else msgspec.structs.replace(advice, old=source_line, new=new)
+    old, new = (advice.old, advice.new) if new == source_line else (source_line, new)
+    return msgspec.structs.replace(advice, old=old, new=new, example=False)
 
 
 def explain(errors: Sequence[CellError], code: Code, language: Language = "en") -> tuple[CellError, ...]:
@@ -113,10 +117,9 @@ def explain(errors: Sequence[CellError], code: Code, language: Language = "en") 
 def write(rule: Rule, groups: Mapping[str, str], hit: Hit | None, language: Language) -> Advice:
     """A rule's advice in words, with the student's line where a hit edits it."""
     text = rule.zh if language == "zh" else rule.text
-    old, new = _fill(rule.old, groups), _fill(rule.new, groups)
-    if hit is not None and (edited := _edited(hit)) is not None:
-        old, new = edited
-    return Advice(rule=rule.id, text=_fill(text, groups), old=old, new=new)
+    edited = _edited(hit) if hit is not None else None
+    old, new = edited or (_fill(rule.old, groups), _fill(rule.new, groups))
+    return Advice(rule=rule.id, text=_fill(text, groups), old=old, new=new, example=edited is None and bool(old or new))
 
 
 # ---------------------------------------------------------------- which rule
@@ -150,18 +153,21 @@ def _fill(template: str, groups: Mapping[str, str]) -> str:
     return template
 
 
-def _suggestion(message: str, code: Code | None) -> dict[str, str]:
-    """What a missing name is likely a slip for: something of the notebook, or of what labs commonly call."""
+def _suggestion(message: str, code: Code | None) -> tuple[str, dict[str, str]] | None:
+    """What a missing name is likely a slip for, something of the notebook or of what labs commonly call, and its rule."""
     if found := MISSING_NAME.search(message):
-        known = names.builtin_names()
+        slip, known = "name-near", names.builtin_names()
         for cell in code.cells if code else ():
             known |= cell.bound.keys() | cell.names.keys()
     elif found := MISSING_ATTRIBUTE.search(message):
-        known = set(names.VOCABULARY)
+        slip, known = "attribute-near", set(names.VOCABULARY)
+    elif found := MISSING_ARGUMENT.search(message):
+        slip, known = "argument-near", set(names.ARGUMENTS)
     else:
-        return {}
-    near = names.nearest(found[1], known - {found[1]})
-    return {"name": found[1], "near": near} if near else {}
+        return None
+    name = next(group for group in found.groups() if group)
+    near = names.nearest(name, known - {name})
+    return (slip, {"name": name, "near": near}) if near else None
 
 
 # ---------------------------------------------------------------- which line

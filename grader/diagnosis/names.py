@@ -50,6 +50,16 @@ WORDS = """
     startswith endswith numpy
 """
 VOCABULARY = frozenset(WORDS.split())
+# What Keras's own calls take, and so what a misspelt argument was meant to be.
+ARGUMENT_WORDS = """
+    epochs batch_size validation_data validation_split validation_freq verbose callbacks shuffle class_weight
+    sample_weight initial_epoch steps_per_epoch optimizer loss metrics loss_weights learning_rate momentum nesterov
+    from_logits units filters kernel_size strides padding activation use_bias kernel_initializer bias_initializer
+    kernel_regularizer input_shape pool_size rate input_dim output_dim mask_zero name dtype trainable monitor patience
+    restore_best_weights min_delta filepath save_best_only save_weights_only save_freq num_words maxlen truncating
+    num_classes test_size random_state buffer_size drop_remainder axis shape seed
+"""
+ARGUMENTS = frozenset(ARGUMENT_WORDS.split())
 #: Below this likeness a suggestion is noise: "modle" and "model" are at 0.8, "x" and "y" at 0.
 LIKENESS = 0.75
 

@@ -203,6 +203,15 @@ RULES: tuple[Rule, ...] = (
         zh="这里的值是 None。常见原因是用了没有返回值的函数或方法，例如没有 return 的函数，或 x = x.sort()。",
     ),
     Rule(
+        id="argument-near",
+        kinds=("TypeError", "ValueError"),
+        message=r"unexpected keyword argument '(?P<name>\w+)'.*Did you mean '(?P<near>\w+)'",
+        text="There is no argument '{name}'. It looks like a misspelt '{near}'.",
+        zh="没有参数 '{name}'。看起来是 '{near}' 拼写有误。",
+        old="{name}",
+        new="{near}",
+    ),
+    Rule(
         id="argument-unknown",
         kinds=("TypeError", "ValueError"),
         message=r"(?:unexpected keyword argument|Unrecognized keyword arguments passed to \w+: \{) ?'(?P<name>\w+)'",

@@ -82,6 +82,12 @@ def _legacy(name: str) -> Finder:
     )
 
 
+OTHER_SHAPE = (
+    r"incompatible with the layer|Invalid input shape for input|incompatible shape|"
+    r"expected axis -1 of input shape|Incompatible shapes|Matrix size-incompatible|"
+    r"not aligned|could not be broadcast together|Dimensions must be equal"
+)
+
 RULES: tuple[Rule, ...] = (
     Rule(
         id="optimizer-lr",
@@ -318,6 +324,24 @@ RULES: tuple[Rule, ...] = (
         new="model.fit(x, np.reshape(y, (-1, 1)))",
     ),
     Rule(
+        id="flatten-missing",
+        message=r"target\.shape=.{0,40}output\.shape=\((?:None|\d+), \d+, \d+",
+        text="The model answers with a table for each example instead of one row: Dense works on the last axis alone. Put "
+        "Flatten before the first Dense layer.",
+        zh="模型对每个样本给出的是一张表，而不是一行：Dense 只作用于最后一个轴。请在第一个 Dense 层之前加上 Flatten。",
+        old="keras.layers.Dense(128, activation='relu'),",
+        new="keras.layers.Flatten(), keras.layers.Dense(128, activation='relu'),",
+    ),
+    Rule(
+        id="flatten-input",
+        message=r"(?:axis -1 of input shape to have value 784|Expected shape \(None, 784\)).{0,200}\((?:None|\d+), 28, 28",
+        text="Images of 28 × 28 pixels met a model that was built for rows of 784 numbers. Make rows of the images, or begin "
+        "the model with keras.Input((28, 28)) and Flatten.",
+        zh="28×28 像素的图像遇到了为 784 个数的行搭建的模型。请把图像变成行，或让模型以 keras.Input((28, 28)) 和 Flatten 开头。",
+        old="model.fit(x_train, y_train)",
+        new="model.fit(x_train.reshape(len(x_train), -1), y_train)",
+    ),
+    Rule(
         id="labels-rank",
         message=r"`?target`? and `?output`? must have the same (?:rank|shape)",
         text="The labels and the model's output have different shapes. Labels that are class numbers need "
@@ -366,15 +390,21 @@ RULES: tuple[Rule, ...] = (
         new="model.fit(x_train[..., np.newaxis], y_train)",
     ),
     Rule(
-        id="input-shape",
-        message=r"incompatible with the layer|Invalid input shape for input|incompatible shape|"
-        r"expected axis -1 of input shape|Incompatible shapes|Matrix size-incompatible|"
-        r"not aligned|could not be broadcast together|Dimensions must be equal",
+        id="batch-axis",
+        message=OTHER_SHAPE,
+        line=r"\bpredict\w*\(|\bmodel\(",
         text="The data do not have the shape the model was built for. Compare x.shape with model.input_shape; a single "
         "example needs a batch axis of its own.",
         zh="数据的形状与模型不符。请比较 x.shape 和 model.input_shape；单个样本需要自己的批次轴。",
         old="model.predict(x[0])",
         new="model.predict(x[:1])",
+    ),
+    Rule(
+        id="input-shape",
+        message=OTHER_SHAPE,
+        text="The data do not have the shape the model was built for. Compare x.shape with model.input_shape: the first "
+        "axis counts examples, the others must be the same.",
+        zh="数据的形状与模型不符。请比较 x.shape 和 model.input_shape：第一个轴是样本个数，其余各轴必须相同。",
     ),
     Rule(
         id="structure",
