@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from grader.sandbox import Backend
 
 #: TensorFlow's import took up to 11 s on a cold disk cache (measured); a busy grader may need longer.
 START_S = 180.0
-FORK_S = 30.0
+FORK_S = 60.0
 
 
 class Zygote:
@@ -45,6 +46,9 @@ class Zygote:
         self.python = python
         self.control, theirs = socket.socketpair()
         self._buffer = b""
+        self._asking = (
+            threading.Lock()
+        )  # of two threads that ask, one could read both answers, and the other would wait
         start = time.perf_counter()
         try:
             self.launched = backend.launch(python, options or {}, theirs.fileno(), data, slot, devices)
@@ -69,8 +73,9 @@ class Zygote:
         try:
             if hasattr(socket, "SO_PASSCRED"):  # the first report then tells the child's pid as seen from here
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            socket.send_fds(self.control, [json.dumps({**request, "plan": plan}).encode()], [theirs.fileno()])
-            self._answer(FORK_S)
+            with self._asking:
+                socket.send_fds(self.control, [json.dumps({**request, "plan": plan}).encode()], [theirs.fileno()])
+                self._answer(FORK_S)
         except OSError as error:
             ours.close()
             raise SandboxDied(f"the zygote is gone: {error}") from None
