@@ -2,11 +2,12 @@
 
 The notebook loads iris, holds thirty flowers back, and trains a small dense network for thirty epochs. nbgrader and
 otter test its accuracy on those thirty inside the kernel; the grader's hidden suite asks the model about flowers that
-the notebook never saw.
+the notebook never saw. This notebook is the class because training takes so little of it: what a grader adds shows.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -15,29 +16,29 @@ from pathlib import Path
 from typing import Any
 
 SOLUTION = """\
-import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_iris
+from tensorflow import keras
 
 keras.utils.set_random_seed(0)
 flowers, species = load_iris(return_X_y=True)
-shuffled = np.random.default_rng(0).permutation(len(flowers))
+shuffled = np.random.RandomState(0).permutation(150)
 flowers, species = flowers[shuffled].astype("float32"), species[shuffled]
-x_train, x_test, y_train, y_test = flowers[:120], flowers[120:], species[:120], species[120:]
+x_train, y_train, x_test, y_test = flowers[:120], species[:120], flowers[120:], species[120:]
 model = keras.Sequential(
     [
-        keras.Input((4,)),
+        keras.layers.Input((4,)),
         keras.layers.Dense(10, activation="relu"),
         keras.layers.Dense(10, activation="relu"),
         keras.layers.Dense(3, activation="softmax"),
     ]
 )
-model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = model.fit(x_train, y_train, batch_size=32, epochs=30, verbose=0)
+model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+history = model.fit(x_train, y_train, epochs=30, batch_size=32, verbose=0)
 """
 ACCURACY = "accuracy = (model.predict(x_test, verbose=0).argmax(axis=1) == y_test).mean()"
-TEST = f"{ACCURACY}\nassert accuracy > 0.8, accuracy"
+TEST = f"{ACCURACY}\nassert accuracy > 0.85, accuracy"
 
 
 def code(source: str, **metadata: Any) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def check_nbgrader(root: Path, n: int) -> None:
 
 def otter_course(root: Path, n: int, binaries: Path) -> list[list[str]]:
     """The commands that grade ``n`` submissions; `otter run` takes one."""
-    test = code(f"{ACCURACY}\nbool(accuracy > 0.8)")
+    test = code(f"{ACCURACY}\nbool(accuracy > 0.85)")
     test["outputs"] = [
         {"output_type": "execute_result", "data": {"text/plain": "True"}, "metadata": {}, "execution_count": 1}
     ]
@@ -188,17 +189,24 @@ def check_cards(out: Path, n: int) -> None:
         assert accuracy is None or accuracy["outcome"] == "passed", accuracy
 
 
-def mounted(lab: str) -> Path:
-    """The folder with the lab's data that a sandbox would show, of the tier that is there."""
+def mounted(lab: str, data: Path | None = None, tier: str | None = None) -> Path:
+    """The folder with the lab's data that a sandbox would show, of that tier, or else of the one that is there."""
     from grader.labs import load_lab
-    from grader.records import Level
+    from grader.records import Level, Tier
     from grader.settings import load_settings
     from grader.worker import prepare as made_ready
 
     folder = Path(__file__).resolve().parent.parent / "labs" / lab
-    found = made_ready(load_lab(folder), load_settings(None, os.environ), Level.L0).mounted
+    settings = load_settings(None, os.environ, {"data": data})
+    found = made_ready(load_lab(folder), settings, Level.L0, Tier(tier) if tier else None).mounted
     assert found is not None, f"{lab} has no data"
     return found
+
+
+def imports(cells: str) -> str:
+    """The import statements of a script, wherever in it they stand."""
+    found = [node for node in ast.walk(ast.parse(cells)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return "".join(f"{ast.unparse(node)}\n" for node in found)
 
 
 def script(notebook: Path) -> str:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from grader.batch import _finished
+from grader.batch import Teller, ignore
 from grader.grading import Setting, ungraded
 from grader.labs import load_lab
 from grader.pools import Done, LocalPool
@@ -75,13 +75,13 @@ def one(count: int, kb: int, jobs: int) -> None:
     """One class in this process."""
     empty = peak()
     tasks = submissions(count, kb)
-    before, rows, workers = peak(), [], 0.0
+    before, rows, workers, teller = peak(), [], 0.0, Teller(ignore, count)
     for message in LocalPool(Factory(), jobs).run(tasks):
         if isinstance(message, Done):
             row, worker = message.result
             rows.append(row)
             workers = max(workers, worker)
-            _finished(row, len(rows), {"lab": row.lab, "student": row.student, "total": count})
+            teller.finished(tasks[message.task], row)
     at_most = peak()
     print(f"{count:>8} {empty:>10.0f} {before - empty:>14.0f} {at_most - before:>18.1f} {workers:>16.0f}", flush=True)
 

@@ -7,8 +7,9 @@ cards, the store, the comparison of kept models, the overview, the exports, and 
 starts no kernel: it gives what one real run of the iris reference gave, with another name, other weights and other
 scores. Each size has a process of its own, so that its peak of memory is its own.
 
-Prints one table, a row for each figure and a column for each size. *Flat* is the ratio of the figure of the
-largest size to that of the smallest but one: 1.0 means that a submission costs the same however large the class is.
+Prints one table, a row for each figure and a column for each size. *Flat* compares the largest size with the one before
+it, for each submission: 1.0 means that a submission costs the same, less that something is shared by all, more that the
+cost grows faster than the class.
 """
 
 from __future__ import annotations
@@ -267,9 +268,18 @@ def one(size: int, jobs: int, template: Path, folder: Path) -> dict[str, float]:
 
 def show(columns: dict[int, dict[str, float]]) -> None:
     print(f"load while it ran: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores\n")
-    print(f"{'':<46}" + "".join(f"{size:>10,}" for size in columns))
+    compared = len(columns) > 1
+    print(f"{'':<46}" + "".join(f"{size:>10,}" for size in columns) + (f"{'flat':>8}" if compared else ""))
     for name in next(iter(columns.values())):
-        print(f"{name:<46}" + "".join(f"{figures[name]:>10.2f}" for figures in columns.values()))
+        line = f"{name:<46}" + "".join(f"{figures[name]:>10.2f}" for figures in columns.values())
+        print(f"{line}{flat(name, columns):>8.2f}" if compared else line)
+
+
+def flat(name: str, columns: dict[int, dict[str, float]]) -> float:
+    """What a submission costs in the largest class, in terms of what it costs in the next smaller one."""
+    smaller, largest = sorted(columns)[-2:]
+    ratio = columns[largest][name] / (columns[smaller][name] or float("nan"))
+    return ratio if name.endswith(" each") else ratio * smaller / largest
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from grader.errors import DataError, GraderError, LabError, OursError
 from grader.grading import Setting, ungraded
 from grader.labs import Lab
 from grader.pages import write_pages
-from grader.pools import Admission, LocalPool, Pool, Progress, crowded, default_jobs, room_mb, run_mb
+from grader.pools import Admission, LocalPool, Pool, Progress, crowded, default_jobs, judges, room_mb, run_mb
 from grader.provenance import Basis, basis
 from grader.records import Ending, Level, Record, Tier
 from grader.reports import ClassRow, class_row
@@ -115,7 +115,7 @@ def grade(
     ``workers`` are stand-ins where the batch itself is measured (benchmarks/simulate.py). ``note_scores`` is called when
     all runs are kept, before the pages that show grades are written.
     Raises SandboxError when the level demanded cannot be reached, LabError when a lab is wrong, OursError where the cards
-    cannot be written.
+    cannot be written, UsageError where another grader is at work in that folder.
     """
     begun = time.monotonic()
     python, name = kernel_python(plan.settings), plan.settings.course_name
@@ -125,16 +125,18 @@ def grade(
     plan = msgspec.structs.replace(plan, submissions=submissions)
     with store.writing(plan.out):
         plan.out.mkdir(parents=True, exist_ok=True)
-        for lab in prepared:
-            store.sweep(plan.out, lab)
-    with _cluster(plan, prepared, python, minimum, on_event) as cluster:
-        batch, proof = _do(plan, prepared, python, minimum, cluster, on_event, workers)
-    with store.writing(plan.out):
-        on_event(Event(kind="closing", text="comparing kept models"))
-        flagged = {(r.lab, r.student): r for lab in prepared for r in flag_copies(plan.out, plan.labs[lab], name)}
-        note_scores()
-        on_event(Event(kind="closing", text="writing the overview"))
-        index = write_pages(plan.out, plan.settings, {name: lab.folder for name, lab in plan.labs.items()})
+    with store.alone(plan.out):
+        with store.writing(plan.out):
+            for lab in prepared:
+                store.sweep(plan.out, lab)
+        with _cluster(plan, prepared, python, minimum, on_event) as cluster:
+            batch, proof = _do(plan, prepared, python, minimum, cluster, on_event, workers)
+        with store.writing(plan.out):
+            on_event(Event(kind="closing", text="comparing kept models"))
+            flagged = {(r.lab, r.student): r for lab in prepared for r in flag_copies(plan.out, plan.labs[lab], name)}
+            note_scores()
+            on_event(Event(kind="closing", text="writing the overview"))
+            index = write_pages(plan.out, plan.settings, {name: lab.folder for name, lab in plan.labs.items()})
     rows = [flagged.get((row.lab, row.student), row) for row in batch.rows]
     return Summary(
         rows=tuple(rows),
@@ -183,7 +185,8 @@ def _do(
     batch = _Batch(plan, Teller(on_event, len(found)), bases)
     batch.keep([kept for kept in found if kept.todo == "nothing"])
     tapes = [Task(submission=kept.submission, work="replay") for kept in found if kept.todo == "judge"]
-    batch.carry_out(LocalPool(factory, batch.jobs), tapes)
+    room = room_mb(plan.settings.room_mb)
+    batch.carry_out(LocalPool(factory, judges(batch.jobs, room)), tapes)
     left = [*(Task(submission=kept.submission) for kept in found if kept.todo == "run"), *batch.missed]
     if not left:
         return batch, None
@@ -193,7 +196,7 @@ def _do(
         proof = cluster.proof
     else:
         backend, proof = choose(python, minimum)
-        room = room_mb(plan.settings.room_mb)
+        room = room_mb(plan.settings.room_mb)  # as it is now: the judges of tapes have ended
         warnings = crowded({lab: setting.limits for lab, setting in prepared.items()}, room, batch.jobs)
         proved = {lab: replace(setting, level=proof.level) for lab, setting in prepared.items()}
         factory = replace(factory, backend=backend, prepared=proved)
@@ -237,6 +240,8 @@ class Teller:
             self.on_event(Event(kind="planned", lab=lab, runs=runs, done=self.done, total=self.total))
 
     def progress(self, submission: Submission, text: str) -> None:
+        if not text:
+            return
         kind: Any = "started" if text == "running" else "stage"
         self.on_event(Event(kind=kind, text=text, done=self.done, **self._place(submission)))
 

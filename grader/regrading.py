@@ -13,7 +13,7 @@ from grader.batch import Event, OnEvent, Teller, admission, carry_out, ignore, n
 from grader.copies import flag_copies
 from grader.labs import Lab
 from grader.pages import write_pages
-from grader.pools import LocalPool, default_jobs, room_mb
+from grader.pools import LocalPool, default_jobs, judges, room_mb
 from grader.provenance import basis
 from grader.records import Ending, Level, Record, Tier, Verdict
 from grader.replay import Change
@@ -47,8 +47,22 @@ def regrade(
     First from their tapes alone, which starts no sandbox. A question that is not on the tape and concerns a kept model or
     file is asked in the clean sandbox. Any other miss runs that submission again (unless ``rerun`` is False): its whole
     tape is replaced, never spliced. A run that cannot be read costs no other anything. ``note_scores`` is called as by
-    `batch.grade`.
+    `batch.grade`. Raises UsageError where another grader is at work in that folder.
     """
+    with store.alone(out):
+        return _regrade(out, labs, settings, only_lab, on_event, jobs, rerun, note_scores)
+
+
+def _regrade(
+    out: Path,
+    labs: Mapping[str, Lab],
+    settings: Settings,
+    only_lab: str | None,
+    on_event: OnEvent,
+    jobs: int,
+    rerun: bool,
+    note_scores: Callable[[], None],
+) -> Regraded:
     regrading = _Regrading(jobs or settings.jobs or default_jobs())
     kept = regrading.read(out, labs, only_lab)
     teller = Teller(on_event, len(kept))
@@ -59,7 +73,8 @@ def regrade(
         prepared = {lab: prepare(labs[lab], settings, Level.L0, tier) for lab in sorted({lab for lab, _ in runs})}
         bases = {lab: basis(setting, name, python) for lab, setting in prepared.items()}
         factory = GradingWorker.Factory(None, python, prepared, str(out), name, bases=bases)
-        missed = regrading.carry_out(LocalPool(factory, regrading.jobs), tasks, runs, teller)
+        judging = LocalPool(factory, judges(regrading.jobs, room_mb(settings.room_mb)))
+        missed = regrading.carry_out(judging, tasks, runs, teller)
         if not missed or not rerun:
             regrading.changes += [_unjudged(runs[task.submission.lab, task.submission.slug]) for task in missed]
             continue

@@ -12,8 +12,11 @@ from typing import Literal
 
 from grader import store
 from grader.provenance import Basis
-from grader.records import Ending, Level, Record, Verdict
+from grader.records import CheckResult, Ending, Level, Outcome, Record, Verdict
 from grader.submissions import Submission
+
+#: How the traceback ends of a check in whose middle its worker was told to end. Earlier graders kept such runs.
+CUT_SHORT = "grader.pools.serve._Terminated"
 
 
 class Kept(Record, frozen=True):
@@ -41,10 +44,15 @@ def _kept(out: Path, submission: Submission, basis: Basis, minimum: Level) -> Ke
     changed = rests_on.judging != today.judging
     # What failed because of us is tried again, and what waits for a GPU has no tape to judge.
     waits = verdict.ending is Ending.DEFERRED and (basis.gpu or changed)
-    if waits or verdict.ending is Ending.OURS:
+    if waits or verdict.ending is Ending.OURS or any(map(_cut_short, verdict.checks)):
         return Kept(submission=submission, todo="run")
     try:
         changed |= store.stale(folder, rests_on.sizes)
     except store.Damaged:
         return Kept(submission=submission, todo="run")
     return Kept(submission=submission, todo="judge" if changed else "nothing", verdict=verdict)
+
+
+def _cut_short(check: CheckResult) -> bool:
+    """Whether this check says nothing about the student: an interrupt came in its middle."""
+    return check.outcome is Outcome.ERRORED and check.staff_note.rstrip().endswith(CUT_SHORT)

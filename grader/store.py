@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -39,6 +40,8 @@ from grader.submissions import Submission
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 #: Writing a run takes a second. What lies aside for longer is nobody's any more, whoever else grades into this folder.
 LEFT_S = 3600.0
+#: Below the folder of cards: what `alone` locks, and where students' pages lie (see pages).
+LOCK, STUDENTS = ".lock", "students"
 Kind = TypeVar("Kind")
 CARDS: dict[Edition, str] = {"student": "card.html", "staff": "staff/card.html"}
 #: What judging again writes anew, by its path in a run's folder.
@@ -124,8 +127,11 @@ def save(
 
 
 def pack(folder: Path) -> dict[str, bytes]:
-    """A run's folder as it travels to another machine or back: content by path. Nothing where there is none."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    """A run's folder as it travels to another machine or back: content by path. Nothing where there is none.
+
+    Without what a grader that was killed left half written: no name of a run's own begins with a dot.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
@@ -148,11 +154,46 @@ def place(out: Path, submission: Submission, files: Mapping[str, bytes]) -> Path
 
 
 def sweep(out: Path, lab: str) -> None:
-    """Remove what graders that were killed have left aside."""
+    """Remove what graders that were killed have left aside: run folders of that lab, and files anywhere."""
     for left in (*(out / lab).glob(".building-*"), *(out / lab).glob(".old-*")):
-        with contextlib.suppress(OSError):
-            if abs(time.time() - left.stat().st_mtime) > LEFT_S:
-                shutil.rmtree(left, ignore_errors=True)
+        if _nobodys(left):
+            shutil.rmtree(left, ignore_errors=True)
+    written = (out, out / STUDENTS), (out / lab).glob("*"), (out / lab).glob("*/staff")
+    for folder in itertools.chain(*written):
+        for left in folder.glob(".writing-*"):
+            if _nobodys(left):
+                with contextlib.suppress(OSError):
+                    left.unlink()
+
+
+def _nobodys(left: Path) -> bool:
+    """Whether it is too old for anybody to be writing it."""
+    with contextlib.suppress(OSError):
+        return abs(time.time() - left.stat().st_mtime) > LEFT_S
+    return False
+
+
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """The one grader at work in that folder, on this machine at least. Raises UsageError where there is another.
+
+    The lock ends with the process that holds it, however that ends; the file stays. Where there are no such locks
+    (Windows, some network file systems) everybody is let in.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            import fcntl
+
+            # Some network file systems give an exclusive lock only on a file that is open for writing.
+            file = os.open(out / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            held.callback(os.close, file)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fix = "wait for its end, or name another folder with --out"
+            raise UsageError("another grader is grading into this folder", where=str(out), fix=fix) from None
+        except (ImportError, OSError):  # what cannot be written at all is told by who writes next
+            pass
+        yield
 
 
 @contextlib.contextmanager

@@ -67,6 +67,10 @@ def kernel_python(settings: Settings) -> str:
 TRIES = 4
 
 
+#: Told before anything of a run is written: no news, but who has no use for the run any more raises (`pools.serve`).
+STILL_WANTED = ""
+
+
 class Task(Record, frozen=True):
     """What a worker is to do with one submission.
 
@@ -138,6 +142,7 @@ class GradingWorker:
         graded = self.graded(setting, submission, tell)
         cards = render_cards(graded, self.factory.course_name, setting.lab.folder)
         out = Path(self.factory.out)
+        tell(STILL_WANTED)
         with store.writing(store.run_folder(out, submission)):
             store.save(out, submission, graded, cards, self._rests_on(submission))
         change = difference(old, graded.verdict, rerun=True) if old else None
@@ -160,6 +165,7 @@ class GradingWorker:
             return self._run(task, tell) if task.work == "ask" else Result(did="damaged", why=str(damage))
         if graded.missed:
             return self._run(task, tell, saved.verdict) if task.work == "ask" else Result(did="missed")
+        tell(STILL_WANTED)
         with store.writing(saved.folder):
             if anew or not same(saved.verdict, graded.verdict):
                 rewrite(saved, graded, self.factory.course_name, setting.lab.folder, submission, today, whole=anew)

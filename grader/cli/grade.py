@@ -105,7 +105,9 @@ def grade(  # noqa: PLR0913, PLR0917 - one parameter for each option
             complain(f"{several(len(left), 'submission', 'submissions')} for {name} left ungraded", kind="warning")
         if not submissions and not wrong:
             _refuse(intake, paths)
-        submissions = enrolled(book, submissions, given) if submissions else ()
+        if submissions:
+            _make(out)  # before the gradebook, which lies in it by default
+            submissions = enrolled(book, submissions, given)
         plan = Plan(
             submissions=submissions,
             labs=labs,
@@ -148,6 +150,15 @@ def _left(out: Path, settings: Settings) -> str:
     else:
         return "no card was finished"
     return f"the cards finished so far stay in {out}"
+
+
+def _make(out: Path) -> None:
+    """The folder for the cards."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fix = "name another folder with --out"
+        raise UsageError(f"cannot be made: {error.strerror or error}", where=str(out), fix=fix) from None
 
 
 def _paths(paths: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -52,13 +52,14 @@ class Sink:
             self._lose("its reader does not keep up")
 
     def close(self) -> None:
-        """Give the reader a moment for what waits, and let go."""
+        """Give the reader a moment for what waits, and let go. Nobody is waited for who has not come yet."""
         deadline = time.monotonic() + LAST
         with contextlib.suppress(OSError):
+            self._drain()
             while self._pending and not self._lost and self._file is not None and time.monotonic() < deadline:
                 self._drain(100)
         if self._pending:
-            self._lose("its reader did not take the last lines")
+            self._lose("its reader did not take the last lines" if self._file is not None else "nobody reads it")
         if self._file is not None:
             os.close(self._file)
             self._file = None

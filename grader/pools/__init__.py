@@ -6,8 +6,8 @@ dies costs its task one more try elsewhere and nobody else anything.
 
 from __future__ import annotations
 
-from grader.pools.admission import Admission, crowded, room_mb, run_mb
-from grader.pools.local import LocalPool, default_jobs
+from grader.pools.admission import Admission, crowded, default_jobs, judges, room_mb, run_mb
+from grader.pools.local import LocalPool
 from grader.pools.protocol import TRIES, Done, Pool, Progress, Worker
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Worker",
     "crowded",
     "default_jobs",
+    "judges",
     "room_mb",
     "run_mb",
 ]

@@ -12,6 +12,7 @@ Limits are ceilings that few runs come near. Who knows their labs may promise mo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from grader.sandbox import cgroups
 
 #: What a worker holds by itself: its zygote 690 MiB with TensorFlow, the judge 60 to 200 (measured).
 WORKER_MB = 900
+#: A worker that judges from tapes alone has no zygote: the judge, with the withheld rows of the largest data set.
+JUDGE_MB = 200
 #: A clean sandbox with a kept model. Its limit is the run's, but what it loads was part of the run (one that asks for far
 #: more meets its limit or is ended first, see `runner`, and the run is tried once more).
 CLEAN_MB = 512
@@ -47,6 +50,18 @@ class Admission:
 def run_mb(limits: Limits) -> float:
     """What one run may take: its processes, its files (they lie in memory), and the clean sandbox beside it."""
     return ceiling_mb(limits.memory_mb) + limits.disk_mb + CLEAN_MB
+
+
+def judges(jobs: int, room: float) -> int:
+    """How many workers judge from tapes together where so many were asked for: they only compute, and have to fit."""
+    return max(1, min(jobs, default_jobs(), int(room // JUDGE_MB)))
+
+
+def default_jobs() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def room_mb(promised: int = 0) -> float:

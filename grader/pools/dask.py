@@ -19,7 +19,7 @@ import queue
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -85,7 +85,7 @@ class DaskPool:
             self.note(f"{where} is not encrypted: who can read that network reads hidden labels (docs/cluster.md)")
         begun = time.monotonic()
         waits = False
-        while not self.client.scheduler_info()["workers"]:
+        while not workers_of(self.client):
             if time.monotonic() - begun > self.wait_s:
                 why = f"no worker came within {self.wait_s:.0f} s"
                 raise OursError(why, where=where, fix="start some with `dask worker` (docs/cluster.md)")
@@ -123,6 +123,15 @@ class DaskPool:
             self.client.close(timeout=5)
 
 
+def workers_of(client: Any) -> Mapping[str, Any]:
+    """What the scheduler says of each of its workers, by address.
+
+    ``n_workers``: from 2025.4 on, releases of Dask tell of five unless asked for all; those before tell of all, and ignore it.
+    """
+    workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return workers
+
+
 @dataclass
 class _Flight:
     """A task that was given out."""
@@ -152,7 +161,7 @@ class _Dispatch:
         if now - self.looked < LOOK_S:
             return
         try:
-            workers = self.client.scheduler_info()["workers"].values()
+            workers = workers_of(self.client).values()
         except (OSError, TimeoutError) as error:
             raise self._gone(f"the scheduler is gone: {plain(str(error))}") from None
         self.looked = now

@@ -6,7 +6,11 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
+import signal
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +20,9 @@ from typing import Any
 from grader.pools.admission import Admission
 from grader.pools.protocol import TRIES, Done, Progress
 from grader.pools.serve import serve
+
+#: What all workers together may take to end what they started. Then they are killed, and it ends with them.
+GRACE_S = 10.0
 
 
 @dataclass
@@ -64,7 +71,10 @@ class LocalPool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=_work, args=(theirs, self.factory, slot), name=f"grader-worker-{slot}", daemon=False
+            target=_work,
+            args=(theirs, _Later(pickle.dumps(self.factory)), slot),
+            name=f"grader-worker-{slot}",
+            daemon=False,
         )
         with _importable_main(), _safe_path():
             process.start()
@@ -106,19 +116,35 @@ class LocalPool:
             yield Done(task, failure=f"the worker process died twice at this run (exit {code})")
 
     def close(self) -> None:
-        """End the workers and everything they started."""
-        for worker in self._workers:
-            with contextlib.suppress(OSError):
-                worker.connection.close()
-        for worker in self._workers:
-            if worker.task is not None and worker.process.is_alive():
-                worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join(10)
-            if worker.process.is_alive():
-                worker.process.kill()
+        """End the workers and everything they started. What is told of the batch afterwards is final: none writes then."""
+        with _uninterrupted():
+            for worker in self._workers:
+                with contextlib.suppress(OSError):
+                    worker.connection.close()
+            for worker in self._workers:
+                if worker.task is not None and worker.process.is_alive():
+                    worker.process.terminate()
+            deadline = time.monotonic() + GRACE_S
+            for worker in self._workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
+            for worker in self._workers:
+                if worker.process.is_alive():
+                    worker.process.kill()
                 worker.process.join()
-        self._workers.clear()
+            self._workers.clear()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Another Ctrl-C changes nothing meanwhile. Only the main thread may say so, and only there one would arrive."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager
@@ -151,13 +177,20 @@ def _safe_path() -> Iterator[None]:
             os.environ["PYTHONSAFEPATH"] = before
 
 
-def _work(connection: Connection, factory: Any, slot: int) -> None:
+@dataclass(frozen=True)
+class _Later:
+    """A factory that is unpickled when its first worker is made.
+
+    Unpickled as an argument, it imports all that grades before a line of `serve` runs: a worker whose pool is killed in
+    these seconds, which are a minute on a busy machine, would go on with them, and know nothing of it.
+    """
+
+    pickled: bytes
+
+    def __call__(self, slot: int) -> Any:
+        return pickle.loads(self.pickled)(slot)  # noqa: S301 - the pool's own, as are all arguments of a spawned process
+
+
+def _work(connection: Connection, factory: _Later, slot: int) -> None:
     parent = multiprocessing.parent_process()
     serve(connection, factory, slot, parent.sentinel if parent else None)
-
-
-def default_jobs() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -31,7 +31,8 @@ def serve(connection: Connection, factory: Any, slot: int, parent: Any, idle_s: 
     """
     hide_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGTERM, _terminate)
+    line = _Line(connection)
+    signal.signal(signal.SIGTERM, line.end)
     threading.Thread(target=_end_with, args=(parent,), name="grader-parent", daemon=True).start()
     worker: Any = None
     try:
@@ -45,24 +46,25 @@ def serve(connection: Connection, factory: Any, slot: int, parent: Any, idle_s: 
                 return
             try:
                 worker = worker or factory(slot)
-                result = worker(task, lambda text, index=index: connection.send(Progress(task=index, text=text)))
-                connection.send(Done(index, result))
+                result = worker(task, lambda text, index=index: line.say(Progress(task=index, text=text)))
+                line.say(Done(index, result))
             except OursError as error:
                 if worker is not None:  # a broken zygote must not cost the next run anything
                     worker.close()
                     worker = None
-                connection.send(Done(index, failure=str(error)))
+                line.say(Done(index, failure=str(error)))
             except GraderError as error:  # a lab's or its data's: the worker is as good as before
-                connection.send(Done(index, failure=str(error)))
+                line.say(Done(index, failure=str(error)))
             except OSError as error:
                 if isinstance(error, BrokenPipeError):
                     raise
-                connection.send(Done(index, failure=unexpected(error)))
+                line.say(Done(index, failure=unexpected(error)))
             except Exception as error:  # noqa: BLE001 - ours, and the same a second time: no reason to lose the worker
-                connection.send(Done(index, failure=unexpected(error)))
+                line.say(Done(index, failure=unexpected(error)))
     except (BrokenPipeError, _Terminated):
         return
     finally:
+        line.ending = True
         if worker is not None:
             worker.close()
 
@@ -75,7 +77,7 @@ def unexpected(error: BaseException) -> str:
 
 
 def _end_with(parent: Any) -> None:
-    """End this process when its parent is gone, and for certain: a check may swallow what `_terminate` raises."""
+    """End this process when its parent is gone, and for certain: a check may swallow what SIGTERM raises."""
     if parent is None:
         return
     multiprocessing.connection.wait([parent])
@@ -84,9 +86,23 @@ def _end_with(parent: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Terminated(BaseException):
-    """The pool asks this worker to end now."""
+class _Terminated(KeyboardInterrupt):
+    """This worker has to end now. Pytest and our judge take an interrupt for nobody's mistake, and pass it on."""
 
 
-def _terminate(*_: Any) -> None:
-    raise _Terminated
+class _Line:
+    """What a worker says, until it has to end. It speaks before it writes anything, so afterwards nothing is written."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.ending = connection, False
+
+    def end(self, *_: Any) -> None:
+        """SIGTERM came."""
+        if not self.ending:  # once: a second one must not interrupt the cleaning up
+            self.ending = True
+            raise _Terminated
+
+    def say(self, message: Progress | Done) -> None:
+        if self.ending:  # a suite, or Python in a finalizer, has swallowed what `end` raised
+            raise _Terminated
+        self.connection.send(message)

@@ -20,11 +20,12 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
+from distributed import LocalCluster
 
 from grader import store
 from grader.errors import OursError, UsageError
 from grader.pools import Done, Progress, scheduler
-from grader.pools.dask import DaskPool
+from grader.pools.dask import DaskPool, workers_of
 from tests.lacking import lacking
 
 pytestmark = pytest.mark.slow
@@ -307,6 +308,14 @@ def test_a_batch_that_is_left_leaves_nothing_on_the_workers(pool, tmp_path):
     wait_for(lambda: not any(psutil.pid_exists(number) for made_of in made for number in made_of[1:]), 15)
     with pool() as again:
         assert not [key for keys in again.client.processing().values() for key in keys]
+
+
+def test_every_worker_of_a_large_cluster_is_seen():
+    """Some releases of Dask tell of five unless they are asked for all, and the rest would have nothing to do."""
+    workers = {"n_workers": 7, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**workers) as many, many.get_client() as client:
+        client.wait_for_workers(7, timeout=60)
+        assert len(workers_of(client)) == 7
 
 
 def test_a_worker_that_comes_late_is_given_work(cluster, pool, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -70,6 +71,68 @@ def test_an_interrupted_batch_goes_on_where_it_ended(first):
     assert shares(said) == (len(finished), 0, len(CLASS) - len(finished))
     assert {run["student"]: run["score"] for run in said["runs"]} == dict.fromkeys(CLASS, POINTS)
     assert {path: data for path, data in evidence(course).items() if path.parts[0] in finished} == before
+
+
+#: The first time it is asked, this check takes longer than anybody waits; the second line is what a suite should not do.
+SLOW_CHECK = """\
+    import contextlib, pathlib, time
+    with contextlib.suppress({swallowed}):
+        if not pathlib.Path({marker!r}).exists():
+            pathlib.Path({marker!r}).touch()
+            time.sleep(600)
+    assert student.x.value() is not None
+"""
+
+
+@pytest.mark.parametrize("swallowed", ["", "BaseException"], ids=["passed on", "swallowed"])
+def test_an_interrupt_in_the_middle_of_a_check_costs_no_points(tmp_path, swallowed):
+    """The worker that had to end writes nothing, and the same command grades the notebook in full."""
+    course = make_course(tmp_path)
+    hand_in(course, "amy")
+    marker = course / "asked"
+    first = '"""`x` is at least 0.9."""\n'
+    slow = SLOW_CHECK.format(swallowed=swallowed, marker=str(marker))
+    edit(course, f"hidden_tests/test_{LAB}.py", first, first + slow)
+    with start(course, "grade", "--jobs", 1) as process:
+        assert process.stderr is not None
+        while not marker.exists() and process.poll() is None:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.stderr.read()
+        assert process.wait(60) == 130, told
+    assert "no card was finished" in told
+    assert "Traceback" not in told
+    assert not runs(course)
+    said = grade(course)
+    assert [run["score"] for run in said["runs"]] == [POINTS]
+
+
+def test_a_second_grader_in_the_same_folder_is_told_to_wait(tmp_path):
+    """And the first one goes on undisturbed; regrading counts as well."""
+    course = make_course(tmp_path)
+    hand_in(course, "amy")
+    (course / "report_cards").mkdir()
+    with store.alone(course / "report_cards"):
+        for command in ("grade", "regrade"):
+            with start(course, command) as process:
+                assert process.stderr is not None
+                told = process.stderr.read()
+            assert process.returncode == 2
+            assert "report_cards: another grader is grading into this folder (wait for its end, or" in told
+    assert not runs(course)
+    assert grade(course)["graded"] == 1
+
+
+def test_a_folder_that_cannot_be_made_is_told_of_itself(tmp_path):
+    """Not of the gradebook, which would lie in it."""
+    course = make_course(tmp_path)
+    hand_in(course, "amy")
+    (course / "file").touch()
+    with start(course, "grade", "--out", "file/cards") as process:
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert process.returncode == 2
+    assert "file/cards: cannot be made: Not a directory (name another folder with --out)" in told
 
 
 def test_with_nothing_to_do_nothing_is_started(course, monkeypatch):

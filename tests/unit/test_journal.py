@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 
 import msgspec
 import pytest
@@ -190,6 +191,24 @@ def test_a_fifo_may_find_its_reader_late(tmp_path):
     kept.close()
     reader.join(10)
     assert found[0].startswith(b"one\nmore\n")
+
+
+def test_a_fifo_that_nobody_reads_is_not_waited_for(tmp_path, capfd):
+    """The command ends at once and says so; a reader that came after the last line still gets them all."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    alone, late = Sink(fifo, "the event stream"), Sink(fifo, "the other stream")
+    alone.write(b"one\n")
+    late.write(b"one\n")
+    begun = time.monotonic()
+    alone.close()
+    assert time.monotonic() - begun < sink.LAST / 2
+    assert "the event stream ends here: nobody reads it" in capfd.readouterr().err
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    late.close()
+    assert os.read(reader, 100) == b"one\n"
+    os.close(reader)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_run(tmp_path):

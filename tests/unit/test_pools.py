@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -15,8 +17,8 @@ import psutil
 import pytest
 
 from grader.errors import LabError, SandboxError
-from grader.pools import Admission, Done, LocalPool, Progress, crowded, room_mb, run_mb
-from grader.pools.admission import WORKER_MB
+from grader.pools import Admission, Done, LocalPool, Progress, admission, crowded, judges, local, room_mb, run_mb
+from grader.pools.admission import JUDGE_MB, WORKER_MB
 from grader.records import Limits
 from grader.sandbox import cgroups
 
@@ -25,11 +27,13 @@ class Worker:
     """Does what its task says; notes in a folder what it did."""
 
     def __init__(self, slot, folder):
-        self.slot, self.folder = slot, folder
+        self.slot, self.folder, self.closing_s = slot, folder, 0
         (Path(folder) / f"made-{os.getpid()}").touch()
 
     def __call__(self, task, tell):
         word, *rest = task
+        if word == "slow to end":
+            self.closing_s = rest[0]
         tell(word)
         match word:
             case "say":
@@ -49,9 +53,17 @@ class Worker:
                 return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
             case "sleep":
                 time.sleep(rest[0])
+            case "slow to end":
+                time.sleep(60)
+            case "write":  # as a run is written: asked first, whatever has become of an interrupt
+                with contextlib.suppress(BaseException if rest[0] == "swallow" else ()):
+                    time.sleep(60)
+                tell("")
+                (Path(self.folder) / "written").touch()
         return word
 
     def close(self):
+        time.sleep(self.closing_s)
         (Path(self.folder) / f"closed-{os.getpid()}").touch()
 
 
@@ -149,6 +161,61 @@ def test_a_caller_that_stops_listening_ends_the_workers(tmp_path):
     assert len(list(tmp_path.glob("closed-*"))) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["swallow", "pass on"])
+def test_a_worker_that_was_told_to_end_writes_nothing(tmp_path, how):
+    """Not even where something in the middle of a run has swallowed the interrupt, and went on with half the answers."""
+    messages = LocalPool(Factory(tmp_path), 1).run((("write", how),))
+    next(messages)
+    messages.close()
+    assert list(tmp_path.glob("closed-*"))
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_somebody_ends_costs_its_task_one_more_try(tmp_path):
+    """SIGTERM from elsewhere, in the middle of a run: nothing is told of that try."""
+    messages = LocalPool(Factory(tmp_path), 1).run((("write", "swallow"), ("say", "b")))
+    next(messages)
+    (first,) = {int(path.name.split("-")[1]) for path in tmp_path.glob("made-*")}
+    os.kill(first, signal.SIGTERM)
+    assert next(messages) == Progress(task=0, text="write")
+    assert len(list(tmp_path.glob("made-*"))) == 2
+    messages.close()
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.slow
+def test_another_interrupt_while_the_workers_end_changes_nothing(tmp_path):
+    """No traceback, and all workers are gone before anything is said of the batch; afterwards Ctrl-C works as before."""
+    pool = LocalPool(Factory(tmp_path), 2)
+    messages = pool.run((("slow to end", 2), ("slow to end", 2)))
+    next(messages)
+    next(messages)
+    before = signal.getsignal(signal.SIGINT)
+    again = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    again.start()
+    begun = time.monotonic()
+    messages.close()
+    again.join()
+    assert time.monotonic() - begun > 1.5
+    assert len(list(tmp_path.glob("closed-*"))) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+def test_workers_that_do_not_end_are_killed_after_one_grace_for_all(tmp_path, monkeypatch):
+    """Not one after another."""
+    monkeypatch.setattr(local, "GRACE_S", 1.0)
+    messages = LocalPool(Factory(tmp_path), 3).run((("slow to end", 60),) * 3)
+    for _ in range(3):
+        next(messages)
+    begun = time.monotonic()
+    messages.close()
+    assert time.monotonic() - begun < 10
+    assert not list(tmp_path.glob("closed-*"))
+
+
 GRADER = """
     import importlib.util, sys
     spec = importlib.util.spec_from_file_location("pool_worker", {file!r})
@@ -177,9 +244,31 @@ def test_workers_do_not_outlive_the_grader(tmp_path, number):
         children = psutil.Process(grader.pid).children(recursive=True)
         assert len([child for child in children if "spawn_main" in " ".join(child.cmdline())]) == 2
         grader.send_signal(number)
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=30)
         assert not alive
     assert len(list(tmp_path.glob("closed-*"))) == 2
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_still_starting_does_not_outlive_the_grader(tmp_path):
+    """It imports all that grades, which takes a minute where the machine is busy: a killed grader must not leave it at that."""
+    slow = f"\nPath({str(tmp_path / 'imports')!r}).touch()\ntime.sleep(300)\n"
+    (tmp_path / "pool_worker.py").write_text(Path(__file__).read_text("utf-8") + slow, "utf-8")
+    script = textwrap.dedent(GRADER.format(file=str(Path(__file__)), folder=str(tmp_path)))
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), os.getcwd()))}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ
+    ) as grader:
+        until = time.monotonic() + 60
+        while not (tmp_path / "imports").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert (tmp_path / "imports").exists()
+        children = psutil.Process(grader.pid).children(recursive=True)
+        grader.kill()
+        _, alive = psutil.wait_procs(children, timeout=60)
+        for process in alive:
+            process.kill()
+        assert not alive
 
 
 # ---------------------------------------------------------------- admission by memory
@@ -212,6 +301,15 @@ def test_a_large_run_is_not_overtaken_for_ever():
     assert not admission.admits(900, [200], 1)
     assert admission.admits(800, [200], 1)
     assert not admission.admits(800, [200], 2)
+
+
+def test_workers_that_judge_from_tapes_are_as_many_as_compute_and_fit(monkeypatch):
+    """One at least; never more than there are cores, whatever was asked for."""
+    monkeypatch.setattr(admission, "default_jobs", lambda: 16)
+    assert judges(8, 100 * JUDGE_MB) == 8
+    assert judges(64, 100 * JUDGE_MB) == 16
+    assert judges(8, 3.5 * JUDGE_MB) == 3
+    assert judges(8, 0) == 1
 
 
 def test_what_does_not_fit_is_said_before_the_batch():

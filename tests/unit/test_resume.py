@@ -12,7 +12,7 @@ from grader import provenance, store
 from grader.grading import ungraded
 from grader.labs import load_lab
 from grader.provenance import basis
-from grader.records import Ending, Gpus, Level, Received
+from grader.records import Ending, Gpus, Level, Outcome, Received
 from grader.resume import sort_out
 from grader.settings import load_settings
 from grader.submissions import Cell, Submission
@@ -177,6 +177,19 @@ def test_what_failed_because_of_us_is_always_tried_again(course):
     """A run that could not be done is no finished work."""
     course.keep(Ending.OURS)
     assert course.todo() == "run"
+
+
+def test_a_run_in_whose_check_the_grader_was_ended_is_done_again(course):
+    """It looks finished and lacks that check's points; a check that erred by itself is no reason to run anything."""
+    graded = ungraded(course.setting(), SUBMISSION, Ending.OK, "")
+    for last, todo in (("grader.pools.serve._Terminated", "run"), ("KeyError: '_Terminated'", "nothing")):
+        checks = [
+            msgspec.structs.replace(check, outcome=Outcome.ERRORED, staff_note=f"Traceback:\n  ...\n{last}\n")
+            for check in graded.verdict.checks
+        ]
+        cut = replace(graded, verdict=msgspec.structs.replace(graded.verdict, checks=tuple(checks)))
+        store.save(course.out, SUBMISSION, cut, {"student": "s", "staff": "t"}, course.basis().of(SUBMISSION))
+        assert course.todo() == todo
 
 
 def test_a_run_waits_until_there_is_a_gpu(course):

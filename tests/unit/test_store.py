@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import PurePath
 
 import msgspec
@@ -114,6 +117,45 @@ def test_what_a_killed_grader_left_aside_is_swept_when_it_is_nobodys(tmp_path):
         os.utime(left, (0, 0))
     store.sweep(tmp_path, "tiny")
     assert sorted(os.listdir(tmp_path / "tiny")) == [".building-new", "amy"]
+
+
+def test_files_that_a_killed_grader_was_writing_are_swept_wherever_they_lie(tmp_path):
+    """Beside the overview, a student's page, a card or a verdict; not what is being written at this moment."""
+    folder = store.save(tmp_path, SUBMISSION, graded(), CARDS)
+    (tmp_path / "students").mkdir()
+    places = [tmp_path, tmp_path / "students", folder, folder / "staff"]
+    for place in places:
+        (place / ".writing-old").touch()
+        (place / ".writing-new").touch()
+        os.utime(place / ".writing-old", (0, 0))
+    store.sweep(tmp_path, "tiny")
+    assert [sorted(path.name for path in place.glob(".writing-*")) for place in places] == [[".writing-new"]] * 4
+    assert store.load(folder).verdict == graded().verdict
+
+
+def test_only_one_grader_at_a_time_works_in_a_folder(tmp_path):
+    """The second is told what to do, also when it is another process; afterwards the folder is free."""
+    second = "import sys, pathlib; from grader import store\nwith store.alone(pathlib.Path(sys.argv[1])): pass"
+    command = [sys.executable, "-c", second, str(tmp_path)]
+    with store.alone(tmp_path):
+        with pytest.raises(UsageError, match=r"another grader is grading into this folder \(wait for its end, or"):
+            store.alone(tmp_path).__enter__()
+        refused = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert "another grader is grading" in refused.stderr
+    subprocess.run(command, check=True)
+    assert list(store.runs(tmp_path)) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_where_the_file_system_knows_no_locks_grading_goes_on(tmp_path, monkeypatch, number):
+    """A lock guards against an accident; it is no condition."""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with store.alone(tmp_path), store.alone(tmp_path):
+        pass
 
 
 def test_what_cannot_be_written_says_where_and_what_to_do(tmp_path):
@@ -228,6 +270,16 @@ def test_a_run_travels_as_bytes_and_is_the_same_folder_elsewhere(tmp_path):
     assert store.pack(there) == store.pack(here)
     assert there.stat().st_mode & 0o777 == 0o755
     assert os.listdir(tmp_path / "out" / "tiny") == ["amy"]
+
+
+def test_a_file_that_a_killed_grader_was_writing_does_not_travel(tmp_path):
+    """The other side would refuse the whole run for it, each time."""
+    here = store.save(tmp_path / "worker", SUBMISSION, graded(), CARDS)
+    for place in (here, here / "staff"):
+        (place / ".writing-x").touch()
+    there = store.place(tmp_path / "out", SUBMISSION, store.pack(here))
+    assert "staff/result.json" in store.pack(there)
+    assert not list(there.rglob(".*"))
 
 
 def test_a_folder_that_is_not_there_travels_as_nothing(tmp_path):
