@@ -1,7 +1,7 @@
 """What is installed is the wheel: built, put into a clean environment where TensorFlow cannot be imported, and used there.
 
-The environment gets the pinned packages that everything trusted needs and nothing that only notebooks need, from uv's
-cache, which `make install` has filled.
+The environment gets the pinned packages that everything trusted needs and nothing that only notebooks need: from uv's
+cache, which `make install` has filled, and what is not there (what pip installed before uv was at hand) from the registry.
 """
 
 from __future__ import annotations
@@ -82,9 +82,12 @@ def python(dist, tmp_path_factory):
     assert run(sys.executable, "-m", "venv", "--without-pip", folder / "venv").returncode == 0
     python = folder / "venv" / "bin" / "python"
     install = (uv, "pip", "install", "--offline", "--no-deps", "--python", python)
-    done = run(*install, "--require-hashes", "--requirement", pins)
-    if done.returncode:
-        lacking(f"uv's cache does not hold the packages: {done.stderr[-300:]}")
+    wanted = ("--require-hashes", "--requirement", pins)
+    if run(*install, *wanted).returncode:
+        pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps")
+        done = run(*pip, *wanted)
+        if done.returncode:
+            lacking(f"neither uv's cache nor the registry gives the packages: {done.stderr[-300:]}")
     done = run(*install, *dist.glob("*.whl"))
     assert done.returncode == 0, done.stderr
     return python
