@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -21,6 +22,11 @@ MAX_TEXT = 30_000  # a cell of Excel ends at 32,767 characters
 #: What spreadsheets take for the beginning of a formula, in both widths: East Asian versions accept the wide ones.
 FORMULA = "=+-@＝＋－＠"
 BOM = "\ufeff"
+#: ``1,000.00``, ``1.000,00``, ``1 000,00``, ``1'000.00``: groups of three, and another sign before the decimals.
+GROUPED = re.compile(
+    r"(?P<whole>[+-]?[1-9]\d{0,2}(?P<mark>[,.'\u2019 \u00a0\u202f])\d{3}(?:(?P=mark)\d{3})*)"
+    r"(?:(?!(?P=mark))[.,](?P<rest>\d+))?"
+)
 
 
 class Row(Record, frozen=True):
@@ -30,8 +36,8 @@ class Row(Record, frozen=True):
     line: int = 0
 
     def __getitem__(self, column: int) -> str:
-        """The cell, or "" where the row is shorter."""
-        return self.cells[column] if column < len(self.cells) else ""
+        """The cell, or "" where the row is shorter; -1 is the column that a sheet does not have."""
+        return self.cells[column] if 0 <= column < len(self.cells) else ""
 
 
 class Sheet(Record, frozen=True):
@@ -116,9 +122,29 @@ def number(value: float) -> str:
 
 
 def parse_number(value: str) -> float | None:
-    """A finite number as sheets write it, with a decimal point or comma; None where it is none."""
+    """A finite number as sheets write it, with a decimal point or comma and groups of thousands; None where it is none.
+
+    A comma before exactly three digits groups thousands, as ``1,000``: platforms write two decimals. A point never does alone.
+    """
+    value = value.strip()
+    grouped = _grouped(value)
     try:
-        found = float(value.strip().replace(",", "."))
+        found = float(grouped or value.replace(",", "."))
     except ValueError:
         return None
     return found if math.isfinite(found) else None
+
+
+def has_decimal_comma(value: str) -> bool:
+    """Whether this number is written with a comma before its decimals."""
+    value = value.strip()
+    return value.rfind(",") > value.rfind(".") and (not _grouped(value) or "." in _grouped(value))
+
+
+def _grouped(value: str) -> str:
+    """A number with groups of thousands as Python writes it; "" for any other."""
+    match = GROUPED.fullmatch(value)
+    if match is None or (match["mark"] == "." and match["whole"].count(".") == 1 and not match["rest"]):
+        return ""
+    whole = match["whole"].replace(match["mark"], "")
+    return f"{whole}.{match['rest']}" if match["rest"] else whole

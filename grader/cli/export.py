@@ -221,7 +221,7 @@ def junit_(app: App, out: Path | None, source: Path, lab: str | None) -> int:
     from grader.exports import junit
 
     _, verdicts = standing(app.settings(), source, lab)
-    return _delivered(app, "export junit", junit(verdicts), out)
+    return _delivered(app, "export junit", junit(verdicts, _notebooks(source)), out)
 
 
 def _checked(command: F) -> F:

@@ -40,6 +40,8 @@ def book_command(command: F) -> F:
 def show(app: App, student: str | None, lab: str | None, gradebook: Path | None) -> int:
     """Show the grades, of everybody or of one STUDENT, and how each came about."""
     settings, grades = _grades(app, gradebook, lab)
+    if lab is not None and not grades:  # what is in the book is shown, also of a lab that is gone
+        choose_labs(*read_labs(settings), (lab,))
     if student is not None:
         grades = tuple(grade for grade in grades if student in (grade.student, grade.person and grade.person.name))
         if not grades:
@@ -67,7 +69,8 @@ def show(app: App, student: str | None, lab: str | None, gradebook: Path | None)
 def roster(app: App, file: Path, gradebook: Path | None) -> int:
     """Import the people of the course from a CSV FILE: id, name, email, section, and the platforms' ids.
 
-    Adds and updates, and removes nobody. A file with a wrong line changes nothing.
+    Adds and updates, and removes nobody; columns that the file does not have stay as they are. A file with a wrong line
+    changes nothing.
     """
     from grader.gradebook import import_people, opened, read_people
 
@@ -76,15 +79,15 @@ def roster(app: App, file: Path, gradebook: Path | None) -> int:
         content = file.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=safe(str(file)), fix="check the path") from None
-    people, errors = read_people(content, safe(str(file)))
-    for wrong in errors:
+    read = read_people(content, safe(str(file)))
+    for wrong in read.errors:
         complain(str(wrong))
-    if errors:
+    if read.errors:
         if app.json:
-            return write("gradebook roster", EXIT_USAGE, {"errors": [str(error) for error in errors]})
+            return write("gradebook roster", EXIT_USAGE, {"errors": [str(error) for error in read.errors]})
         return EXIT_USAGE
     with opened(_path(settings)) as database:
-        change = import_people(database, people)
+        change = import_people(database, read.people, read.columns)
     refresh(settings, _path(settings).parent)
     if app.json:
         return write("gradebook roster", 0, {"gradebook": _shown(settings), "change": change, "errors": []})
@@ -244,7 +247,7 @@ def _cells(grade: Grade) -> list[str]:
     counted = grade.counted
     attempt = f"{counted.attempt} of {grade.attempts}" if counted else f"– of {grade.attempts}"
     score = f"{number(counted.score or 0.0)}/{number(counted.max_score or 0.0)}" if counted else ""
-    when = counted.received.at.replace("+00:00", "Z") if counted else ""
+    when = _utc(counted.received.at) if counted else ""
     known = counted.received.known if counted else ""
     adjusted = f"{grade.adjustment:+g}" if grade.adjustment else ""
     name = safe(grade.person.name, 60) if grade.person else ""
@@ -263,8 +266,14 @@ def _cells(grade: Grade) -> list[str]:
     ]
 
 
+def _utc(written: str) -> str:
+    return written.replace("+00:00", "Z")
+
+
 def _late(grade: Grade) -> str:
     late = grade.late
+    if grade.counted is None and grade.due:
+        return f"due {_utc(grade.due)}{', extended' if grade.extended else ''}"
     marked = " (marked late by Canvas)" if grade.counted and grade.counted.received.marked_late else ""
     extended = ", extended" if grade.extended else ""
     if late.state == "late":

@@ -15,7 +15,7 @@ import msgspec
 
 from grader import spreadsheet
 from grader.errors import UsageError, plain
-from grader.exports.filling import Filled, Names, one_lab, points
+from grader.exports.filling import Filled, Names, one_lab, points, worth_in
 from grader.gradebook import Grade
 
 ASSIGNMENT = re.compile(r"(?P<title>.*\S)\s*\((?P<number>\d+)\)", re.DOTALL)
@@ -36,7 +36,7 @@ def fill_canvas(
     header = sheet.rows[0]
     place = _column(header, [column] if column else titles, where)
     who = [(header.cells.index(title) if title in header.cells else at, kind) for title, at, kind in WHO]
-    worth = next((_worth(row[place]) for row in sheet.rows[1:] if _is_points(row)), None)
+    most = _points_possible(sheet, place, where)
     names = Names(grades, "canvas")
     filled: list[str] = []
     protected: list[str] = []
@@ -52,7 +52,7 @@ def fill_canvas(
             protected.append(grade.student)
             rows.append(row)
         else:
-            value = spreadsheet.number(points(grade, worth, scale=scale, where=where))
+            value = spreadsheet.number(points(grade, most, scale=scale, where=where))
             cells = [*row.cells, *[""] * (place + 1 - len(row.cells))]
             cells[place] = value
             rows.append(msgspec.structs.replace(row, cells=tuple(cells)))
@@ -82,9 +82,12 @@ def _column(header: spreadsheet.Row, wanted: Sequence[str], where: str) -> int:
     raise UsageError(what, where=where, fix=f"choose one with --column, by title or number: {known}")
 
 
+def _points_possible(sheet: spreadsheet.Sheet, place: int, where: str) -> float | None:
+    """What that assignment gives; None where the sheet does not say."""
+    row = next((row for row in sheet.rows[1:] if _is_points(row)), None)
+    name = f"Points Possible of '{plain(sheet.rows[0][place], 60)}'"
+    return worth_in(row[place], name, f"{where}:{row.line}") if row else None
+
+
 def _is_points(row: spreadsheet.Row) -> bool:
     return row[0].strip().casefold() == POINTS_POSSIBLE
-
-
-def _worth(cell: str) -> float | None:
-    return spreadsheet.parse_number(cell)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from grader.errors import UsageError, plain
 from grader.gradebook import Grade
 from grader.records import Record
-from grader.spreadsheet import number
+from grader.spreadsheet import number, parse_number
 
 
 class Filled(Record, frozen=True):
@@ -72,6 +72,15 @@ def points(grade: Grade, worth: float | None, *, scale: bool, where: str) -> flo
         return value / most * worth
     what = f"the sheet gives {number(worth)} points, the grade of {plain(grade.student, 60)} is of {number(most)}"
     raise UsageError(what, where=where, fix="convert with --scale, or correct the points there")
+
+
+def worth_in(cell: str, name: str, where: str) -> float | None:
+    """The points that the sheet gives in this cell, which it calls ``name``; None where it does not say."""
+    found = parse_number(cell)
+    if found is None and cell.strip():
+        what = f"{name} is '{plain(cell, 40)}', which is no number"
+        raise UsageError(what, where=where, fix="correct it on the platform and export the sheet again")
+    return found
 
 
 def one_lab(grades: Sequence[Grade]) -> None:

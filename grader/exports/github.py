@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from grader.errors import plain
-from grader.exports.feedback import Verdicts, check_lines, not_assessed, verdict_of
+from grader.exports.feedback import Verdicts, check_lines, not_assessed, sentence, verdict_of
 from grader.gradebook import Grade
 from grader.records import Outcome, Verdict
 from grader.spreadsheet import number
@@ -31,7 +31,7 @@ def workflow_commands(verdicts: Sequence[Verdict], files: Mapping[tuple[str, str
         where = files.get((verdict.lab, verdict.student), "")
         for check in verdict.checks:
             title = f"{verdict.lab}: {check.id} ({number(check.score)} of {number(check.points)})"
-            words = "\n".join([check.description, *check_lines(check, verdict.language)])
+            words = "\n".join([sentence(check.description), *check_lines(check, verdict, verdict.language)])
             if check.outcome is Outcome.FAILED:
                 errors.append(command("error", words, file=where, title=title))
             elif check.outcome is Outcome.ERRORED:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import msgspec
 
 from grader.errors import UsageError, plain
-from grader.exports.feedback import check_lines, not_assessed, verdict_lines
+from grader.exports.feedback import check_lines, not_assessed, problem_lines, result_lines, sentence
 from grader.gradebook import Lateness, Policy, lateness
 from grader.gradebook.policy import after_lateness
 from grader.records import CheckResult, Outcome, Received, Record, Verdict
-from grader.reports.language import Language, words
+from grader.reports.language import words
 from grader.spreadsheet import number
 
 Visibility = Literal["hidden", "after_due_date", "after_published", "visible"]
@@ -63,7 +63,7 @@ def results(
     """The document for one run."""
     late = metadata.lateness(policy or Policy()) if metadata else Lateness(state="no due date")
     _ = words(verdict.language).gettext
-    lines = verdict_lines(verdict)[:1]
+    lines = result_lines(verdict)
     if late.percent:
         taken = number(late.percent)
         lines.append(
@@ -75,12 +75,12 @@ def results(
         )
     if verdict.needs_attention:
         lines.append(_("Something went wrong on our side. It is not your fault, and staff will look at it."))
-    tests = [_test(place, check, visibility, verdict.language) for place, check in enumerate(verdict.checks, start=1)]
+    tests = [_test(place, check, visibility, verdict) for place, check in enumerate(verdict.checks, start=1)]
     return _document(
         {
             "score": max(0.0, after_lateness(verdict.score, late)),
             "execution_time": round(verdict.timings.get("total", 0.0)),
-            "output": _clean("\n".join([*lines, *_problems(verdict)])),
+            "output": _clean("\n".join([*lines, *problem_lines(verdict)])),
             "tests": tests,
             "extra_data": {
                 "submission": verdict.submission,
@@ -102,24 +102,19 @@ def _document(content: dict[str, Any], visibility: Visibility) -> bytes:
     return msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n"
 
 
-def _test(place: int, check: CheckResult, visibility: Visibility, language: Language) -> dict[str, Any]:
+def _test(place: int, check: CheckResult, visibility: Visibility, verdict: Verdict) -> dict[str, Any]:
     left_out = not_assessed(check)
+    told = "\n".join(check_lines(check, verdict, verdict.language))
     test: dict[str, Any] = {
-        "name": _clean(check.description),
+        "name": sentence(check.description, 2_000),
         "number": str(place),
         "score": check.score,
         "max_score": 0.0 if left_out else check.points,
-        "output": _clean("\n".join(check_lines(check, language)) or words(language).gettext("as expected")),
+        "output": _clean(told or words(verdict.language).gettext("as expected")),
         "tags": [check.id, *([check.evidence.value] if check.evidence else [])],
         "visibility": visibility,
     }
     return test if left_out else test | {"status": "passed" if check.outcome is Outcome.PASSED else "failed"}
-
-
-def _problems(verdict: Verdict) -> list[str]:
-    """How the run ended and which cells raised, with advice."""
-    before_checks = len(verdict_lines(msgspec.structs.replace(verdict, checks=())))
-    return verdict_lines(verdict)[1:before_checks]
 
 
 def _clean(words: str) -> str:

@@ -18,7 +18,7 @@ import msgspec
 from grader import spreadsheet
 from grader.errors import UsageError, plain
 from grader.exports.feedback import Verdicts, grade_lines, verdict_of
-from grader.exports.filling import Filled, Names, one_lab, points
+from grader.exports.filling import Filled, Names, one_lab, points, worth_in
 from grader.gradebook import Grade
 from grader.records import Record, Verdict
 
@@ -100,10 +100,11 @@ def _filled(
     row: spreadsheet.Row, grade: Grade, verdict: Verdict | None, columns: Columns, *, scale: bool, where: str
 ) -> spreadsheet.Row:
     maximum = row[columns.maximum]
-    value = spreadsheet.number(points(grade, spreadsheet.parse_number(maximum), scale=scale, where=where))
+    most = worth_in(maximum, "the maximum grade", f"{where}:{row.line}")
+    value = spreadsheet.number(points(grade, most, scale=scale, where=where))
     width = max(columns.grade, columns.feedback) + 1
     cells = [*row.cells, *[""] * (width - len(row.cells))]
-    cells[columns.grade] = value.replace(".", ",") if "," in maximum else value
+    cells[columns.grade] = value.replace(".", ",") if spreadsheet.has_decimal_comma(maximum) else value
     if columns.feedback >= 0:
         # Moodle takes this for HTML, and a student's error message must not become any.
         lines = [html.escape(line) for line in grade_lines(grade, verdict)]

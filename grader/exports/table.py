@@ -69,7 +69,7 @@ def _row(grade: Grade) -> list[str | float | None]:
         counted.received.at if counted else "",
         counted.received.known if counted else "",
         grade.due,
-        grade.late.state,
+        grade.late.state if counted or not grade.due else "",
         counted.ending if counted else "",
         "yes" if counted and counted.attention else "no",
         counted.submission if counted else "",

@@ -10,7 +10,7 @@ from grader.gradebook.database import opened, transaction
 from grader.gradebook.grades import Grade, grades
 from grader.gradebook.policy import Lateness, Policy, lateness
 from grader.gradebook.remarks import Remark, adjust, comment, extend, withdraw
-from grader.gradebook.roster import Change, Directory, Person, directory, import_people, read_people
+from grader.gradebook.roster import Change, Directory, Person, Roster, directory, import_people, read_people
 
 __all__ = [
     "Attempt",
@@ -22,6 +22,7 @@ __all__ = [
     "Person",
     "Policy",
     "Remark",
+    "Roster",
     "adjust",
     "comment",
     "directory",

@@ -3,8 +3,8 @@
     grade = points of the attempt that counts, less what its lateness costs, plus the adjustments; never below 0
 
 The attempt that counts is the one with the most points left after lateness, or the last one handed in. Who a row is
-about is decided here too, by the roster as it is now: what was handed in under a platform's id finds its student even
-when the roster comes later.
+about is decided here too, by the roster as it is now: what was handed in under a platform's id, and what staff decided
+about it, finds its student even when the roster comes later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from grader.gradebook.attempts import Attempt, attempts, record
 from grader.gradebook.database import opened
 from grader.gradebook.policy import Lateness, Policy, after_lateness, lateness, moment, stored
 from grader.gradebook.remarks import Remark, remarks
-from grader.gradebook.roster import Person, directory
+from grader.gradebook.roster import Directory, Person, directory
 from grader.records import Record, Verdict
 
 
@@ -60,14 +60,37 @@ def grades(
     for attempt in handed:
         person = everybody.id_of(attempt.student, attempt.received.lms, attempt.received.lms_id)
         tries[attempt.lab, person].append(attempt)
+    aliases = _aliases(everybody, handed)
     notes: dict[tuple[str, str], list[Remark]] = defaultdict(list)
     for remark in said:
-        notes[remark.lab, everybody.id_of(remark.student)].append(remark)
+        notes[remark.lab, _whose(remark, everybody, aliases)].append(remark)
     return tuple(
         _grade(place, tries[place], notes[place], policy, due.get(place[0]), everybody.people.get(place[1]))
         for place in sorted({*tries, *notes})
         if lab in (None, place[0])
     )
+
+
+def _aliases(everybody: Directory, handed: Sequence[Attempt]) -> Mapping[tuple[str, str], set[str]]:
+    """Whom a name that something was handed in under means: in one lab, and under "" in all of them together.
+
+    A remark that was made before the roster came holds that name and no number of the platform's.
+    """
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for attempt in handed:
+        if person := everybody.find(attempt.student, attempt.received.lms, attempt.received.lms_id):
+            for lab in (attempt.lab, ""):
+                found[lab, attempt.student].add(person.id)
+    return found
+
+
+def _whose(remark: Remark, everybody: Directory, aliases: Mapping[tuple[str, str], set[str]]) -> str:
+    """The student whom a remark is about: an id of the roster, or whoever handed in under that name, if it is one person."""
+    if remark.student not in everybody.people:
+        for lab in (remark.lab, ""):
+            if len(known := aliases.get((lab, remark.student), set())) == 1:
+                return next(iter(known))
+    return everybody.id_of(remark.student)
 
 
 def grades_of(
@@ -99,7 +122,7 @@ def _grade(
     standing = Grade(
         student=place[1],
         lab=place[0],
-        grade=max(0.0, adjustment) if any(remark.kind == "adjustment" for remark in valid) else None,
+        grade=adjustment if adjustment > 0 else None,  # there is nothing to take points off
         max_score=None,
         attempts=len({attempt.submission for attempt in tries}),
         due=stored(due) if due else "",

@@ -1,15 +1,17 @@
 """The people of the course: read from a CSV file, kept by id, and found by whatever a platform calls them.
 
 The first line names the columns: ``id`` and any of the others, in any order. A file with a wrong line changes nothing,
-and every wrong line is told. Import adds people and brings known ones up to date; it removes nobody, since grades may
-hang on them.
+and every wrong line is told. Import adds people and brings known ones up to date in the columns that the file has; it
+removes nobody, since grades may hang on them.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
+
+import msgspec
 
 from grader import spreadsheet
 from grader.errors import UsageError, plain, suggest
@@ -38,6 +40,14 @@ class Person(Record, frozen=True):
 COLUMNS = Person.__struct_fields__
 #: Columns that must not name two people.
 UNIQUE = ("email", "canvas_id", "sis_id", "login", "moodle_id", "gradescope_id")
+
+
+class Roster(Record, frozen=True):
+    """A roster file: its people, the columns that it has, and what is wrong with it by line."""
+
+    people: tuple[Person, ...]
+    columns: tuple[str, ...]
+    errors: tuple[UsageError, ...] = ()
 
 
 class Change(Record, frozen=True):
@@ -74,8 +84,8 @@ class Directory(Record, frozen=True):
         return person.id if person else student
 
 
-def read_people(content: bytes, where: str) -> tuple[tuple[Person, ...], tuple[UsageError, ...]]:
-    """The people of a roster file, and what is wrong with it by line. Raises UsageError where it has no columns."""
+def read_people(content: bytes, where: str) -> Roster:
+    """The people of a roster file. Raises UsageError where it has no columns."""
     sheet = spreadsheet.read(content, where)
     rows = [row for row in sheet.rows if any(cell.strip() for cell in row.cells)]
     if not rows:
@@ -95,23 +105,24 @@ def read_people(content: bytes, where: str) -> tuple[tuple[Person, ...], tuple[U
             people.append(person)
     if not people and not errors:
         raise UsageError("names nobody", where=where, fix="add a line for each student")
-    return tuple(people), tuple(errors)
+    return Roster(people=tuple(people), columns=tuple(columns), errors=tuple(errors))
 
 
-def import_people(database: sqlite3.Connection, people: Sequence[Person]) -> Change:
-    """Add people and bring known ones up to date, all or none."""
+def import_people(database: sqlite3.Connection, people: Sequence[Person], columns: Collection[str] = COLUMNS) -> Change:
+    """Add people and bring known ones up to date, all or none. Of these only ``columns`` change: a file says no more."""
     done: dict[Literal["added", "changed", "same"], list[str]] = {"added": [], "changed": [], "same": []}
     with transaction(database):
         known = _people(database)
-        for person in people:
-            old = known.get(person.id)
+        for said in people:
+            old = known.get(said.id)
+            person = msgspec.structs.replace(old or said, **{column: getattr(said, column) for column in columns})
             done["added" if old is None else "same" if old == person else "changed"].append(person.id)
             known[person.id] = person
         taken: dict[tuple[str, str], str] = {}
         for person in known.values():
             _refuse_shared(taken, person)
         marks = ", ".join("?" * len(COLUMNS))
-        values = [tuple(getattr(person, column) for column in COLUMNS) for person in people]
+        values = [tuple(getattr(known[said.id], column) for column in COLUMNS) for said in people]
         database.executemany(f"INSERT OR REPLACE INTO students ({', '.join(COLUMNS)}) VALUES ({marks})", values)  # noqa: S608 - our own names
     return Change(**{name: tuple(ids) for name, ids in done.items()})
 

@@ -132,7 +132,7 @@ def _entries(folder: Path, errors: list[SubmissionError]) -> list[Path]:
 
 
 def unzip(path: Path, errors: list[SubmissionError], stack: contextlib.ExitStack) -> list[Found]:
-    """The files in a zip, by member; ``stack`` keeps it open for them. A wrapping folder (``class/…``) is taken off."""
+    """The files in a zip, by member; ``stack`` keeps it open for them."""
     where = shown(path)
     try:
         if path.stat().st_size > MAX_ZIP:
@@ -159,8 +159,6 @@ def unzip(path: Path, errors: list[SubmissionError], stack: contextlib.ExitStack
             errors.append(SubmissionError("is a path that leaves the zip", where=source, fix=fix))
             continue
         found.append(Found(parts=parts, source=source, read=functools.partial(_read_member, archive, member, source)))
-    while found and len({item.parts[0] for item in found}) == 1 and all(len(item.parts) > 2 for item in found):
-        found = [Found(parts=item.parts[1:], source=item.source, read=item.read) for item in found]
     return found
 
 

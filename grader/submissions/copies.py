@@ -21,6 +21,7 @@ from grader.submissions.intake import Claim, claims, folders
 from grader.submissions.lms import Whose, nobody
 from grader.submissions.manifest import MANIFEST, Copy, Manifest, read_manifest
 
+
 class Collected(Record, frozen=True):
     """What became of a download. ``kept`` would have written over other bytes."""
 

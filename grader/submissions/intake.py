@@ -21,7 +21,6 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-
 from grader.errors import SubmissionError, UsageError, plain, suggest
 from grader.records import Ending, Received, Record
 from grader.submissions.archives import Found, TooLargeError, nfc, shown, single, unzip, walk

@@ -1,11 +1,13 @@
 """Bulk downloads of Canvas, Moodle and Gradescope, recognised by the names that these platforms give.
 
-    Canvas      <name>_<late_><user>_<upload>_<file>                   every file at the root
+    Canvas      <name>_<late_><user>_<upload>_<file>                   every file at the root, or in one folder
+                <name>_<late_><user>_text.html, or _link.html          what was typed into Canvas has no upload's number
     Moodle      <full name>_<participant>_assignsubmission_file_/<file>   a folder for each student, or the same flat
     Gradescope  submission_<id>/<file> and submission_metadata.yml     who and when stand in the metadata
 
-Each file becomes a ``Found`` of its student, as if it had lain in that student's folder. A platform's number goes with it, so that the
-roster can say who it is, now or later. Only Gradescope tells the time; Canvas tells at most that it was late.
+Each file becomes a ``Found`` of its student, as if it had lain in that student's folder. A platform's number goes with
+it, so that the roster can say who it is, now or later. Only Gradescope tells the time; Canvas tells at most that it was
+late.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from grader.errors import SubmissionError, plain
 from grader.records import Received
 from grader.submissions.archives import Found, Origin, nfc
 
-CANVAS = re.compile(r"(?P<name>[^_]+)_(?:(?P<late>late)_)?(?P<id>\d+)_\d+_(?P<file>.+)", re.IGNORECASE | re.DOTALL)
+CANVAS = re.compile(
+    r"(?P<name>[^_]+)_(?:(?P<late>late)_)?(?P<id>\d+)_(?:\d+_|(?=(?:text|link)\.html\Z))(?P<file>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
 MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_(?P<kind>[a-z]+)_(?P<file>.*)", re.DOTALL)
 GRADESCOPE = re.compile(r"submission_\d+")
 METADATA = "submission_metadata.yml"
@@ -32,7 +37,7 @@ MAX_METADATA = 20 * 2**20  # PyYAML reads 5 to 10 MB a second
 Whose = Callable[[Sequence[str], str, str], str]
 
 
-def nobody(names: Sequence[str], lms: str, lms_id: str) -> str:
+def nobody(names: Sequence[str], lms: str, lms_id: str) -> str:  # noqa: ARG001 - the signature of Whose
     """Without a roster nobody is known by another name."""
     return ""
 
@@ -40,15 +45,55 @@ def nobody(names: Sequence[str], lms: str, lms_id: str) -> str:
 def recognise(files: list[Found], whose: Whose = nobody) -> list[Found]:
     """The same files; those of a bulk download each in the folder of its student.
 
-    Raises SubmissionError where Gradescope's metadata cannot be read: without them nobody is known.
+    A wrapping folder (``class/…``) is taken off. Raises SubmissionError where Gradescope's metadata cannot be read:
+    without them nobody is known.
     """
+    files = _unwrapped(files)
     metadata = next((found for found in files if found.parts[-1] == METADATA and len(found.parts) <= 2), None)
     if metadata is not None and any(_gradescope_folder(found, metadata) for found in files):
         return list(_gradescope(files, metadata, whose))
-    canvas = [CANVAS.fullmatch(found.parts[0]) if len(found.parts) == 1 else None for found in files]
-    if files and all(canvas):
-        return [_canvas(found, match, whose) for found, match in zip(files, canvas, strict=True) if match]
-    return list(_moodle(files, whose))
+    if _is_canvas(flat := _flat(files)):
+        return [_canvas(found, match, whose) if (match := _canvas_match(found)) else found for found in flat]
+    return [_below_gradescope(found) for found in _moodle(files, whose)]
+
+
+def _unwrapped(files: list[Found]) -> list[Found]:
+    """Without the folders that hold everything; one of a platform's for a student says whose it is, and stays."""
+    while (root := _only_root(files)) and not _is_students(root) and all(len(found.parts) > 2 for found in files):
+        files = [_without_root(found) for found in files]
+    return files
+
+
+def _flat(files: list[Found]) -> list[Found]:
+    """The files of one folder as if they lay at the root; elsewhere the same."""
+    inside = {found.parts[0] for found in files if found.is_notebook and len(found.parts) == 2}
+    if len(inside) != 1:
+        return files
+    return [_without_root(found) if len(found.parts) == 2 and found.parts[0] in inside else found for found in files]
+
+
+def _only_root(files: list[Found]) -> str:
+    roots = {found.parts[0] for found in files}
+    return roots.pop() if len(roots) == 1 else ""
+
+
+def _without_root(found: Found) -> Found:
+    return msgspec.structs.replace(found, parts=found.parts[1:])
+
+
+def _is_students(folder: str) -> bool:
+    """Whether Moodle or Gradescope calls one student's folder so."""
+    return bool(GRADESCOPE.fullmatch(folder)) or _moodle_name(folder, is_folder=True) is not None
+
+
+def _is_canvas(files: list[Found]) -> bool:
+    """Whether every notebook is named as Canvas does, and anything is; other files there are the staff's own."""
+    others = [found for found in files if not _canvas_match(found)]
+    return len(others) < len(files) and not any(found.is_notebook for found in others)
+
+
+def _canvas_match(found: Found) -> re.Match[str] | None:
+    return CANVAS.fullmatch(found.parts[0]) if len(found.parts) == 1 else None
 
 
 def _canvas(found: Found, match: re.Match[str], whose: Whose) -> Found:
@@ -77,8 +122,19 @@ def _moodle(files: list[Found], whose: Whose) -> Iterator[Found]:
 
 
 def _moodle_match(found: Found) -> re.Match[str] | None:
-    match = MOODLE.fullmatch(found.parts[0]) or MOODLE.fullmatch(f"{found.parts[0]}_")
-    return match if match and (len(found.parts) > 1) is not bool(match["file"]) else None
+    return _moodle_name(found.parts[0], is_folder=len(found.parts) > 1)
+
+
+def _moodle_name(name: str, *, is_folder: bool) -> re.Match[str] | None:
+    """A folder's name ends with the marker, a file's goes on after it."""
+    match = MOODLE.fullmatch(name) or MOODLE.fullmatch(f"{name}_")
+    return match if match and is_folder is not bool(match["file"]) else None
+
+
+def _below_gradescope(found: Found) -> Found:
+    """Without the metadata the folder of a submission is all that names its student, however deep a file lies."""
+    is_deep = len(found.parts) > 2 and GRADESCOPE.fullmatch(found.parts[0])
+    return msgspec.structs.replace(found, parts=(found.parts[0], found.parts[-1])) if is_deep else found
 
 
 def _gradescope_folder(found: Found, metadata: Found) -> str:

@@ -144,6 +144,40 @@ def test_a_wrong_command_is_one_line_and_exit_2(course, args, said):
     assert done.stdout == ""
 
 
+def test_before_anything_is_handed_in_the_due_date_is_shown_and_points_off_are_no_grade(course):
+    """An extension says until when; five points off nothing leave the grade empty, in the table and in the export."""
+    run("gradebook", "roster", "roster.csv", cwd=course)
+    run("gradebook", "extend", "student-01", "doubling", "--until", "2030-02-01T12:00+00:00", cwd=course)
+    run("gradebook", "adjust", "student-02", "doubling", "--points", "-5", "--reason", "x", cwd=course)
+    said = run("gradebook", "show", cwd=course).stdout
+    assert "due 2030-02-01T12:00:00Z, extended" in said
+    assert "due 2030-01-01T00:00:00Z" in said
+    assert "no due date" not in said
+    (header, *lines) = run("export", "csv", cwd=course).stdout.splitlines()
+    rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+    assert [(row["grade"], row["lateness"]) for row in rows] == [("", ""), ("", "")]
+    assert grades(course)["student-02"]["grade"] is None
+
+
+def test_a_lab_that_is_unknown_is_told_and_one_without_grades_is_empty(course):
+    """A misspelt lab is no lab in which nobody has handed anything in."""
+    run("gradebook", "roster", "roster.csv", cwd=course)
+    done = run("gradebook", "show", "--lab", "doublin", cwd=course, code=2)
+    assert "unknown lab 'doublin' (did you mean 'doubling'?)" in done.stderr
+    assert done.stdout == ""
+    assert "nobody has handed anything in yet" in run("gradebook", "show", "--lab", "doubling", cwd=course).stdout
+
+
+def test_a_second_roster_adds_its_columns(course):
+    """Names come from one list and emails from another; neither erases the other."""
+    (course / "emails.csv").write_text("id,email\nstudent-01,s1@example.org\n")
+    run("gradebook", "roster", "roster.csv", cwd=course)
+    assert "0 added, 1 changed, 0 as before" in run("gradebook", "roster", "emails.csv", cwd=course).stdout
+    run("gradebook", "adjust", "s1@example.org", "doubling", "--points", "1", "--reason", "x", cwd=course)
+    person = grades(course)["student-01"]["person"]
+    assert (person["name"], person["canvas_id"]) == ("Student One", "4521")
+
+
 def test_a_roster_with_wrong_lines_changes_nothing_and_tells_each(course):
     """Two wrong lines are two lines of error; the right ones wait with them."""
     (course / "bad.csv").write_text("id,email\nstudent-01,x\nstudent-02,\n,a@b.c\n")
@@ -269,6 +303,15 @@ def test_a_download_is_graded_with_its_times(graded):
     assert "Handed in late, started days: 1; 10 % of the points are taken off." in page
     notes = json.loads((graded / "report_cards/doubling/student-02/staff/result.json").read_bytes())["notes"]
     assert "Attempt 1, handed in 2030-01-01 12:00:00 UTC, as Gradescope says." in notes
+
+
+@pytest.mark.slow
+def test_junit_names_each_notebook(graded):
+    """The place in the download, as the annotations have it."""
+    said = run("export", "junit", cwd=graded).stdout
+    assert re.findall(r'<testcase classname="doubling.student-01" name="large" [^>]*file="([^"]+)"', said) == [
+        "download.zip!submission_1/doubling.ipynb"
+    ]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import yaml
 
 from grader.ci import SIDES, changes_since, workflows
 from grader.errors import UsageError
+from grader.submissions import collect
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = f"course/grader@{7:040d}"
@@ -167,6 +168,57 @@ def test_an_address_that_can_move_is_refused(address):
     """A tag or a branch is told to be one; only a commit will do."""
     with pytest.raises(UsageError, match="does not name a commit"):
         workflows("staff", address)
+
+
+# ---------------------------------------------------------------- which notebooks are checked
+
+
+NAMES = (
+    "mnist.ipynb",
+    "MNIST-2.ipynb",
+    "Mnist (1).ipynb",
+    "mnist-checkpoint.ipynb",
+    "mnist copy 2.ipynb",
+    "mnist_copy.ipynb",
+    "auto mpg.ipynb",
+    "Auto-MPG - Copy (3).ipynb",
+    "notes.ipynb",
+    "mnist2.ipynb",
+    "mnist-22.ipynb",
+    "copy.ipynb",
+    "(1).ipynb",
+    "..ipynb",
+    "$(touch stolen).ipynb",
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
+def test_the_action_checks_exactly_the_notebooks_that_the_grader_takes_for_a_lab(tmp_path):
+    """Its script reads names as intake does; what it leaves out would be an unknown lab, and a name runs nothing."""
+    for lab in ("mnist", "auto_mpg"):
+        put(tmp_path, f"labs/{lab}/lab.toml")
+    for name in NAMES:
+        put(tmp_path, f"work/{name}", "{}")
+    put(tmp_path, "grader/bin/grader", '#!/bin/sh\nif [ "$1" = check ]; then echo "$2" >> checked; fi\n')
+    (tmp_path / "grader/bin/grader").chmod(0o755)
+    (script,) = (step["run"] for step in action()["runs"]["steps"] if step["name"] == "Run")
+    given = {"COMMAND": "check", "PATHS": "work/*.ipynb", "OUT": "out", "GRADER_LABS": "labs"}
+    empty = dict.fromkeys(("CHANGED_SINCE", "MIN_LEVEL", "TIER", "GRADER_SECRET"), "")
+    runner = {"RUNNER_TEMP": str(tmp_path), "GITHUB_OUTPUT": str(tmp_path / "outputs")}
+    subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | given | empty | runner,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    checked = {Path(line).name for line in (tmp_path / "checked").read_text("utf-8").splitlines()}
+    taken = {name for name in NAMES if not collect([tmp_path / "work" / name], ["mnist", "auto_mpg"]).errors}
+    assert checked == taken
+    assert {"MNIST-2.ipynb", "auto mpg.ipynb", "Auto-MPG - Copy (3).ipynb"} <= checked
+    assert not {"notes.ipynb", "copy.ipynb", "mnist-22.ipynb"} & checked
+    assert not (tmp_path / "stolen").exists()
 
 
 # ---------------------------------------------------------------- what a change touches

@@ -24,6 +24,7 @@ from grader.exports import autograder, github, gradescope
 from grader.gradebook import Attempt, Grade, Lateness, Person, Policy, Remark
 from grader.labs import load_lab
 from grader.records import (
+    Advice,
     CellError,
     CheckResult,
     Ending,
@@ -195,6 +196,12 @@ def test_canvas_finds_a_student_by_sis_id_where_the_number_is_missing():
         (CANVAS.replace("Old lab", "Iris: a training loop"), {}, "two assignments have that title"),
         ("a,b\n1,2\n", {}, "is not a Canvas gradebook"),
         (CANVAS.replace("100.00", "20.00"), {}, "gives 20 points, the grade of student-01 is of 100 .*--scale"),
+        (CANVAS.replace("100.00", '"1,000.00"'), {}, "gives 1000 points, the grade of student-01 is of 100 .*--scale"),
+        (
+            CANVAS.replace("100.00", "many"),
+            {},
+            r"canvas.csv:3: Points Possible of '.*\(222\)' is 'many', which is no numb",
+        ),
         (CANVAS, {"grades": ()}, "there are no grades"),
         (CANVAS, {"grades": (grade(1), grade(2, lab="mnist"))}, "grades of 2 labs"),
     ],
@@ -213,6 +220,12 @@ def test_canvas_columns_are_chosen_by_number_and_points_converted_when_asked():
     """--column 222 is that assignment; --scale turns 50.4 of 100 into 10.08 of 20."""
     assert grade_of(canvas(column="222", titles=())) == "50.4"
     assert grade_of(canvas(CANVAS.replace("100.00", "20.00"), scale=True)) == "10.08"
+    assert grade_of(canvas(CANVAS.replace("100.00", '"1,000.00"'), scale=True)) == "504"
+
+
+def test_canvas_needs_no_points_where_it_gives_none():
+    """An assignment without points says nothing of how much the lab is worth."""
+    assert grade_of(canvas(CANVAS.replace("100.00", ""))) == "50.4"
 
 
 def test_filling_a_filled_sheet_changes_nothing():
@@ -270,6 +283,48 @@ def test_moodle_feedback_is_the_students_and_cannot_become_html():
     assert not re.search(r"<(?!br>)", words)
 
 
+PARTLY = (
+    check("trains", Outcome.FAILED, 0.0, 30.0, found="`fit` was never called", hint="Call `model.fit`."),
+    check("accuracy", Outcome.FAILED, 4.0, 10.0, found="4 of 10", hint="Train longer."),
+    check("restores", Outcome.SKIPPED, 0.0, 10.0, blocked_by="trains", rationale="blocked", hint="Save the weights."),
+)
+
+
+def feedback(**more) -> list[str]:
+    found = verdict(**({"ending": Ending.OK, "ending_detail": "", "cell_errors": (), "checks": PARTLY} | more))
+    return exports.feedback.verdict_lines(found)
+
+
+def test_feedback_says_what_the_card_says():
+    """Points and next step first; the card's words for how a check ended; no backticks; of a blocked check its blocker."""
+    assert feedback() == [
+        "Iris: a training loop: 60.5 of 100 points",
+        "Next step for “Your model passes trains.”: Call model.fit.",
+        "Your model passes trains. Not yet, 0 of 30 points",
+        "found: fit was never called",
+        "try: Call model.fit.",
+        "Your model passes accuracy. Partly there, 4 of 10 points",
+        "found: 4 of 10",
+        "try: Train longer.",
+        "Your model passes restores. Skipped, 0 of 10 points",
+        "waits for: Your model passes trains.",
+    ]
+
+
+def test_advice_on_the_cell_that_stopped_the_run_is_the_next_step_and_stands_there_once():
+    """What comes first is not said again in the second line below it."""
+    advice = Advice(rule="r", text="Give `x` and `y` as many rows.")
+    error = CellError(cell=7, kind="ValueError", message="x and y differ", line=3, advice=advice)
+    lines = feedback(ending=Ending.CELL_ERROR, cell_errors=(error,))
+    assert "Next step" in lines[1]
+    assert sum("Give x and y as many rows." in line for line in lines) == 1
+
+
+def test_who_has_all_points_is_told_of_no_next_step():
+    """Nothing is left to do, and feedback does not make something up."""
+    assert feedback(score=100.0, checks=CHECKS[:1]) == ["Iris: a training loop: 100 of 100 points"]
+
+
 def test_moodle_headers_are_found_in_chinese():
     """The sheet of a Chinese Moodle is filled; 否 keeps a grade."""
     filled = moodle(MOODLE_ZH)
@@ -283,6 +338,20 @@ def test_moodle_headers_of_an_unknown_language_are_found_by_what_they_hold():
     after = list(csv.reader(io.StringIO(filled.content.decode()), delimiter=";"))
     assert [row[4] for row in after[1:]] == ["50,4", "100"]
     assert "Train longer" in after[1][9]
+
+
+@pytest.mark.parametrize(("maximum", "shown"), [('"1,000.00"', "50.4"), ('"1.000,00"', "50,4")])
+def test_moodles_decimal_sign_is_not_the_sign_between_thousands(maximum, shown):
+    """A comma groups thousands in one country and stands before decimals in another."""
+    grades = [msgspec.structs.replace(GRADES[0], max_score=1000.0)]
+    assert rows(moodle(MOODLE.replace("100.00", maximum), grades).content)[1][4] == shown
+
+
+def test_moodle_is_filled_where_no_column_holds_the_maximum():
+    """The columns are named; the last one, whatever it holds, is no maximum and locks nothing."""
+    sheet = "Identifier,Full name,Points,Words\nParticipant 71,Student 1,,no\n"
+    filled = moodle(sheet, GRADES[:1], grade_column="Points", feedback_column="Words")
+    assert rows(filled.content)[1][2] == "50.4"
 
 
 def test_a_participant_number_finds_who_handed_in_under_it():
@@ -301,6 +370,8 @@ def test_a_participant_number_finds_who_handed_in_under_it():
         ("Id,Name,X\nParticipant 1,a,b\n", {}, "not clear which column"),
         (MOODLE, {"grade_column": "Nothing"}, "has no column 'Nothing'"),
         (MOODLE.replace("100.00", "20.00"), {}, "gives 20 points"),
+        (MOODLE.replace("100.00", '"1,000.00"'), {}, "gives 1000 points"),
+        (MOODLE.replace("100.00", "Pass"), {}, "moodle.csv:2: the maximum grade is 'Pass', which is no number"),
     ],
 )
 def test_moodle_refuses_to_guess(content, options, said):
@@ -496,7 +567,7 @@ def test_no_name_or_comment_forges_a_row(name, words):
 
 def test_junit_blames_the_right_one_and_keeps_the_points():
     """failure is the student's, error is ours; points and score are properties."""
-    content = exports.junit([verdict()])
+    content = exports.junit([verdict()], {("iris", "student-01"): "submissions/student-01/iris.ipynb"})
     golden("junit.xml", content)
     suite = ET.fromstring(content)[0]
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
@@ -511,6 +582,21 @@ def test_junit_blames_the_right_one_and_keeps_the_points():
     points = {p.get("name"): p.get("value") for p in cases["accuracy"].iter("property")}
     assert (points["points"], points["score"]) == ("40", "20.5")
     assert "SECRET" not in content.decode()
+
+
+def test_junit_names_the_notebook_and_the_line_that_failed():
+    """Every case has the file; those that did not pass the line of the first exception, where there is one."""
+    files = {("iris", "student-01"): "submissions/student-01/iris.ipynb"}
+    places = [
+        (case.get("file"), case.get("line"))
+        for case in ET.fromstring(exports.junit([verdict()], files))[0]
+        if case.tag == "testcase"
+    ]
+    notebook = "submissions/student-01/iris.ipynb"
+    assert places == [(notebook, None), *[(notebook, "3")] * 4]
+    for other in (exports.junit([verdict("student-02")], files), exports.junit([verdict(cell_errors=())])):
+        assert b" file=" not in other
+    assert b" line=" not in exports.junit([verdict(cell_errors=())], files)
 
 
 @given(EVERYTHING, EVERYTHING)

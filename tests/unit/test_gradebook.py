@@ -145,6 +145,15 @@ def test_a_grade_is_never_below_nothing_and_points_need_no_submission(db):
     assert [grade.grade for grade in book.grades(db, LATE, {})] == [0, 60]
 
 
+@pytest.mark.parametrize(("points", "grade"), [((-5,), None), ((5, -5), None), ((8, -5), 3)])
+def test_points_taken_off_nothing_are_no_grade(db, points, grade):
+    """Nothing was handed in: a grade of 0 would say that something was."""
+    book.import_people(db, [book.Person(id="student-02")])
+    for number in points:
+        book.adjust(db, "student-02", "iris", number, "why", "staff")
+    assert only(db).grade == grade
+
+
 @pytest.mark.parametrize(("count", "attempt", "grade"), [("best", 1, 80), ("last", 2, 40)])
 def test_the_best_or_the_last_attempt_counts(db, count, attempt, grade):
     """By policy; best is by what is left after lateness."""
@@ -196,14 +205,39 @@ def test_the_stronger_word_on_the_time_counts(db):
 ROSTER = "id,name,email,section,canvas_id\nstudent-01,Student One,s1@example.org,A,4521\nstudent-02,Student Two,,B,\n"
 
 
+def imported(db, *files):
+    for content in files:
+        read = book.read_people(content.encode(), "roster.csv")
+        assert read.errors == ()
+        change = book.import_people(db, read.people, read.columns)
+    return change
+
+
 def test_a_roster_is_imported_and_brought_up_to_date(db):
     """Added, changed and same are told apart; nobody is removed by a shorter file."""
-    people, errors = book.read_people(ROSTER.encode(), "roster.csv")
-    assert errors == ()
-    assert book.import_people(db, people).added == ("student-01", "student-02")
-    again, _ = book.read_people(b"id,section\nstudent-02,C\n", "roster.csv")
-    assert book.import_people(db, again).changed == ("student-02",)
+    assert imported(db, ROSTER).added == ("student-01", "student-02")
+    assert imported(db, "id,section\nstudent-02,C\n").changed == ("student-02",)
+    assert imported(db, "id,section\nstudent-02,C\n").same == ("student-02",)
     assert set(book.directory(db).people) == {"student-01", "student-02"}
+
+
+def test_a_second_file_changes_the_columns_it_has_and_no_others(db):
+    """Names and emails from one file, Canvas's ids from another; an empty cell of a column that is there clears it."""
+    imported(db, ROSTER)
+    assert imported(db, "id,moodle_id,section\nstudent-01,u1,\nstudent-03,u3,B\n").changed == ("student-01",)
+    people = book.directory(db).people
+    assert people["student-01"] == book.Person(
+        id="student-01", name="Student One", email="s1@example.org", canvas_id="4521", moodle_id="u1"
+    )
+    assert people["student-02"].name == "Student Two"
+    assert people["student-03"] == book.Person(id="student-03", moodle_id="u3", section="B")
+
+
+def test_what_a_file_does_not_say_still_belongs_to_one_person(db):
+    """An email kept from an earlier file is not given away by a later one."""
+    imported(db, ROSTER)
+    with pytest.raises(UsageError, match=r"email 's1@example\.org' would be that of"):
+        imported(db, "id,canvas_id\nstudent-01,1\n", "id,email\nstudent-02,s1@example.org\n")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +259,7 @@ def test_a_roster_is_imported_and_brought_up_to_date(db):
 def test_wrong_input_is_told_by_line(content, said):
     """Each mistake names the file and the line, and what to do."""
     try:
-        _, errors = book.read_people(content.encode(), "r.csv")
+        errors = book.read_people(content.encode(), "r.csv").errors
     except UsageError as error:
         errors = (error,)
     assert str(errors[0]).startswith(said)
@@ -245,8 +279,36 @@ def test_a_roster_that_comes_later_finds_who_handed_in(db):
     book.enrol(db, [handed("onestudent_4521", when=when)])
     book.record(db, [verdict("onestudent_4521")])
     assert only(db).student == "onestudent_4521"
-    book.import_people(db, book.read_people(ROSTER.encode(), "r")[0])
+    imported(db, ROSTER)
     assert (only(db).student, only(db).grade) == ("student-01", 80)
+
+
+def test_what_was_decided_before_the_roster_came_follows_its_student(db):
+    """A bonus, words and an extension under Canvas's name are the student's, also in a lab where nothing is handed in yet."""
+    when = Received(at=at(days=2), known="lms", lms="canvas", lms_id="4521")
+    book.enrol(db, [handed("onestudent_4521", when=when)])
+    book.record(db, [verdict("onestudent_4521")])
+    book.adjust(db, "onestudent_4521", "iris", 5, "good idea", "staff")
+    book.comment(db, "onestudent_4521", "iris", "See me.", "staff", for_student=True)
+    book.extend(db, "onestudent_4521", "iris", DUE + dt.timedelta(days=3), "ill", "staff")
+    book.adjust(db, "onestudent_4521", "mnist", 3, "oral", "staff")
+    imported(db, ROSTER)
+    book.adjust(db, "onestudent_4521", "iris", 1, "under the old name again", "staff")
+    found = {grade.lab: grade for grade in book.grades(db, LATE, {"iris": DUE})}
+    assert {grade.student for grade in found.values()} == {"student-01"}
+    iris = found["iris"]
+    assert (iris.grade, iris.adjustment, iris.extended, iris.comments) == (86, 6, True, ("See me.",))
+    assert found["mnist"].grade == 3
+
+
+def test_a_name_under_which_two_people_handed_in_gives_its_remarks_to_neither(db):
+    """Who is not told apart is not guessed: the remark stays under the name it was made for."""
+    for number, sha in (("4521", "a"), ("4522", "b")):
+        book.enrol(db, [handed("same name", sha, Received(at=at(), known="lms", lms="canvas", lms_id=number))])
+    book.adjust(db, "same name", "iris", 5, "why", "staff")
+    imported(db, "id,canvas_id\nstudent-01,4521\nstudent-02,4522\n")
+    adjusted = {grade.student: grade.adjustment for grade in book.grades(db, LATE, {})}
+    assert adjusted == {"same name": 5, "student-01": 0, "student-02": 0}
 
 
 def test_gradescopes_number_is_the_courses_own(db):

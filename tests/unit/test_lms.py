@@ -94,6 +94,49 @@ def test_a_canvas_download_is_read_with_its_numbers_and_late_marks(tmp_path, zip
     assert [s.received.marked_late for s in collect([path], LABS).submissions] == [False, True, True]
 
 
+TYPED = {"fourstudent_4524_text.html": b"<p>hello</p>", "fivestudent_LATE_4525_link.html": b"<a>"}
+
+
+@pytest.mark.parametrize("lab", [None, "iris"])
+def test_what_was_typed_into_canvas_is_told_and_hides_nobody_elses_notebook(tmp_path, lab):
+    """Text entries and links have no upload's number: the class is read as before, and those two handed in no notebook."""
+    intake = collect([download(tmp_path, CANVAS | TYPED, zipped=True)], LABS, lab)
+    assert [s.student for s in intake.submissions] == ["onestudent_4521", "threestudent_4523", "twostudent_4522"]
+    assert sorted(str(error).partition("!")[2].partition(":")[0] for error in intake.errors) == sorted(TYPED)
+    assert all("is not a notebook, nor is there one beside it" in str(error) for error in intake.errors)
+
+
+def test_a_canvas_download_of_nothing_but_typed_words_tells_each_student(tmp_path):
+    """Nobody handed in a notebook, and that is said of each of them."""
+    intake = collect([download(tmp_path, TYPED, zipped=True)], LABS)
+    assert (intake.submissions, len(intake.errors)) == ((), 2)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_files_of_the_staffs_own_beside_a_canvas_download_change_nothing(tmp_path, zipped):
+    """A list of grades, notes, a file without an extension: the notebooks are still Canvas's."""
+    own = {"grades.csv": b"1,2", "notes_to_self.txt": b"x", "README": b"x"}
+    assert told(download(tmp_path, CANVAS | own, zipped=zipped)) == told(download(tmp_path, CANVAS, zipped=zipped))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_canvas_download_in_one_folder_is_the_same(tmp_path, zipped):
+    """Packed again or moved with its folder, and with a file of the staff's on either side."""
+    wrapped = {f"submissions/{name}": content for name, content in CANVAS.items()}
+    own = {"README": b"x", "submissions/grades.csv": b"1,2"}
+    assert [student for student, *_ in told(download(tmp_path, wrapped | own, zipped=zipped))] == [
+        "onestudent_4521",
+        "threestudent_4523",
+        "twostudent_4522",
+    ]
+
+
+def test_notebooks_of_which_one_is_not_named_so_are_no_canvas_download(tmp_path):
+    """A platform names all of them: what it did not name is not read as its own."""
+    path = download(tmp_path, CANVAS | {"iris.ipynb": notebook("d")}, zipped=True)
+    assert all(s.received is None for s in collect([path], LABS).submissions)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_moodle_download_is_read_by_full_name(tmp_path, zipped):
     """The full name is the student, the participant's number goes along, online texts are no submission."""
@@ -108,6 +151,19 @@ def test_two_people_of_one_name_in_moodle_stay_two(tmp_path):
     names = ("Student One_1_assignsubmission_file_/iris.ipynb", "Student One_2_assignsubmission_file_/iris.ipynb")
     path = download(tmp_path, {names[0]: notebook("a"), names[1]: notebook("b")}, zipped=True)
     assert [student for student, *_ in told(path)] == ["Student One (1)", "Student One (2)"]
+
+
+@pytest.mark.parametrize("wrapper", ["", "download/", "download/lab 1/"])
+def test_the_only_student_of_a_moodle_download_keeps_the_name_above_a_folder_of_their_own(tmp_path, wrapper):
+    """Moodle's folder holds everything there is and still says whose it is; a wrapping one above it does not."""
+    name = f"{wrapper}Student One_777_assignsubmission_file_/my work/iris.ipynb"
+    assert told(download(tmp_path, {name: notebook()}, zipped=True)) == [("Student One", "iris", "777", "")]
+
+
+def test_the_only_submission_of_a_gradescope_export_keeps_its_name_without_the_metadata(tmp_path):
+    """A folder inside it is not a student."""
+    path = download(tmp_path, {"submission_101/my work/iris.ipynb": notebook()}, zipped=True)
+    assert told(path) == [("submission_101", "iris", "", "")]
 
 
 def test_moodles_flat_download_is_the_same(tmp_path):

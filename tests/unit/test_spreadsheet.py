@@ -63,6 +63,54 @@ def test_numbers_are_numbers(value, shown):
     assert spreadsheet.number(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("written", "value", "comma"),
+    [
+        ("100", 100, False),
+        ("100.00", 100, False),
+        ("100,00", 100, True),
+        ("0,125", 0.125, True),
+        ("1.125", 1.125, False),
+        ("1,000.00", 1000, False),
+        ("1,000", 1000, False),
+        ("12,345,678.9", 12_345_678.9, False),
+        ("1.000,50", 1000.5, True),
+        ("1.000.000", 1_000_000, False),
+        ("1\u202f000,50", 1000.5, True),
+        ("1 000", 1000, False),
+        ("1'000.00", 1000, False),
+        ("-2,500.5", -2500.5, False),
+        (" 7 ", 7, False),
+        ("1,00,000", None, False),
+        ("1,000,00", None, False),
+        ("1.000.00", None, False),
+        ("ten", None, False),
+        ("", None, False),
+        ("nan", None, False),
+    ],
+)
+def test_a_number_is_read_as_sheets_write_it(written, value, comma):
+    """With either decimal sign and groups of thousands; what is ambiguous in neither way is no number."""
+    assert spreadsheet.parse_number(written) == value
+    if value is not None:
+        assert spreadsheet.has_decimal_comma(written) is comma
+
+
+@given(st.floats(-1e12, 1e12, allow_nan=False))
+def test_thousands_are_read_back(value):
+    """What a spreadsheet groups is the number it was."""
+    written = f"{value:,.2f}"
+    assert spreadsheet.parse_number(written) == float(written.replace(",", ""))
+    german = written.translate(str.maketrans(",.", ".,"))
+    assert spreadsheet.parse_number(german) == float(written.replace(",", ""))
+
+
+def test_a_column_that_is_not_there_has_empty_cells():
+    """-1 stands for it, and never for the last one."""
+    row = spreadsheet.Row(cells=("a", "b"))
+    assert (row[-1], row[0], row[2]) == ("", "a", "")
+
+
 def test_excel_gets_the_mark_by_which_it_knows_utf8():
     """Only with ``excel`` the file begins with a byte order mark, and has the line ends of Windows."""
     assert spreadsheet.table(["a"], [["王"]], excel=True) == "\ufeffa\r\n王\r\n".encode()
