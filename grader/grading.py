@@ -9,6 +9,7 @@ path or trusted: it is asked.
 from __future__ import annotations
 
 import datetime as dt
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,9 +77,9 @@ class Setting:
         """The draw that these bytes meet."""
         return heldouts.draw(self.lab.id, self.source, self.secret, submission) if self.source else None
 
-    def chance(self, submission: str) -> int:
-        """The seed of what a suite draws itself for these bytes."""
-        return seed_of(self.secret, self.lab.id, submission, "chance")
+    def chance(self, submission: str, of: str = "chance") -> int:
+        """The seed of what a suite draws itself for these bytes, or of another choice that they must not foresee."""
+        return seed_of(self.secret, self.lab.id, submission, of)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,15 @@ def grade_submission(
         on_event("judging")
         clean = CleanRoom(zygote, seed, setting.limits)
         tape = Tape()
-        session = Session(run.link, clean.open, tape, seed=seed, deadline_s=setting.limits.question_s, meter=run.meter)
+        session = Session(
+            run.link,
+            clean.open,
+            tape,
+            seed=seed,
+            deadline_s=setting.limits.question_s,
+            meter=run.meter,
+            chance=random.Random(setting.chance(submission.sha256, "again")),  # noqa: S311 - seeded by the course's secret
+        )
         try:
             graded = judge_run(setting, submission, run.facts, session, heldout, suites=suites)
         finally:
@@ -210,7 +219,7 @@ def _job(zygote: Zygote, setting: Setting, submission: Submission, seed: int, gp
     lab = setting.lab
     dataset = setting.mounted.name if setting.mounted else ""
     inside = zygote.backend.data_folders(zygote.data, dataset) if dataset else []
-    names = [wire_name(contract) for contract in lab.contract.values()]
+    names = [wire_name(contract, lab) for contract in lab.contract.values()]
     return Job(
         cells=tuple(SourceCell(cell.kind, cell.source) for cell in submission.cells),
         seed=seed,
@@ -246,7 +255,7 @@ class CleanRoom:
 
 
 def _otherwise(question: str) -> str:
-    return f"asked again at the end, among others and in another order, `{question[:200]}` was answered otherwise"
+    return f"asked again later, among others and in another order, `{question[:200]}` was answered otherwise"
 
 
 def make_exhibits(setting: Setting, bench: Bench, heldout: heldouts.Heldout | None) -> tuple[Exhibits, list[Flag]]:
@@ -373,6 +382,12 @@ def _notes(setting: Setting, facts: RunFacts) -> list[str]:
     for found in facts.found:
         if found.how == "alias":
             notes.append(f"Your `{found.found_as}` was graded as `{found.name}`.")
+        elif found.how == "alias_last":
+            notes.append(f"Your `{found.found_as}` was graded as `{found.name}`: it was trained last.")
+        elif found.how == "alias_trained":
+            notes.append(f"Your `{found.found_as}` was graded as `{found.name}`: no other candidate was trained.")
+        elif found.how == "instead":
+            notes.append(f"Your `{found.name}` was never trained; `{found.found_as}`, which was, was graded instead.")
         elif found.how in ("trained", "only"):
             shown = f"`{found.found_as}`" if found.found_as else "a model without a name"
             why = (

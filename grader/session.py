@@ -15,6 +15,8 @@ after mutating ones is another question.
 from __future__ import annotations
 
 import hashlib
+import math
+import random
 import secrets
 import socket
 import struct
@@ -35,8 +37,11 @@ Side = Literal["live", "clean"]
 LATE_S = 15.0
 #: A report that has begun must have arrived by then: 64 MiB take 0.1 s on a quiet machine.
 FRAME_S = 60.0
-#: All answers of one run together; the tape keeps every one of them in memory and on disk.
+#: All answers of one run together, in bytes and in objects; the tape keeps every one of them in memory and on disk.
 ANSWERS_CAP = 256 << 20
+OBJECTS_CAP = 4 * wire.MAX_OBJECTS
+#: An answer that is a handle, or why there is none: a few numbers, and an exception of at most 2,000 characters.
+HANDLE_CAP = 1 << 16
 
 
 class TapeMiss(OursError):
@@ -67,7 +72,7 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.pid = 0
-        self.received = 0
+        self.received = self.objects = 0
         self.clock: Clock = Wall()
 
     def send(self, order: wire.Order, seconds: float = 60.0) -> None:
@@ -78,15 +83,22 @@ class Link:
             raise ChannelError(f"the run does not listen any more ({error})") from None
 
     def receive(self, deadline: float, cap: int = wire.REPORT_CAP) -> wire.Report:
-        """The next report. ``deadline`` is on time.monotonic's clock. Raises ChannelError."""
+        """The next report. ``deadline`` is on time.monotonic's clock. Raises ChannelError.
+
+        `ChannelUnwieldy` where one came whole and is not worth reading; the next report may be read after it.
+        """
         header = self._exactly(wire.HEADER.size, deadline)
         (size,) = wire.HEADER.unpack(header)
         if size > cap:
-            raise ChannelError(f"the run sent a frame of {size} bytes, above the cap of {cap}")
+            raise ChannelAbused(f"the run sent a frame of {size} bytes, above the cap of {cap}")
+        body = self._exactly(size, deadline)
         try:
-            return wire.decode_report(self._exactly(size, deadline))
+            self.objects += wire.weigh(body)
+            return wire.decode_report(body)
+        except wire.Unwieldy as error:
+            raise ChannelUnwieldy(str(error)) from None
         except wire.WireError as error:
-            raise ChannelError(f"the run sent something that is not of the protocol ({error})") from None
+            raise ChannelAbused(f"the run sent something that is not of the protocol ({error})") from None
 
     def hear(self, patience: Patience, cap: int = wire.REPORT_CAP) -> wire.Report:
         """The next report, if it begins while there is patience. Raises ChannelTimeout if not, ChannelError."""
@@ -102,7 +114,7 @@ class Link:
         raise ChannelTimeout("the run did not answer in time")
 
     def _exactly(self, size: int, deadline: float) -> bytes:
-        parts: list[bytes] = []
+        read = bytearray()  # no list of what came: 40 MiB in pieces of 3 bytes took 2 GB (measured)
         while size:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -116,10 +128,10 @@ class Link:
                 raise ChannelError(f"the run's channel broke ({error})") from None
             if not data:
                 raise ChannelClosed("the run closed its channel")
-            parts.append(data)
+            read += data
             size -= len(data)
             self.received += len(data)
-        return b"".join(parts)
+        return bytes(read)
 
     def _recv(self, size: int) -> bytes:
         if self.pid or not hasattr(socket, "SCM_CREDENTIALS"):
@@ -140,6 +152,14 @@ class ChannelTimeout(ChannelError):
 
 class ChannelClosed(ChannelError):
     """The other end is gone."""
+
+
+class ChannelAbused(ChannelError):
+    """The other end sent what no honest one sends: its own doing, and the same another time."""
+
+
+class ChannelUnwieldy(ChannelAbused):
+    """One message was not worth reading."""
 
 
 # ---------------------------------------------------------------- the tape
@@ -200,8 +220,11 @@ class Session:
         deadline_s: float,
         replay: bool = False,
         meter: Meter | None = None,
+        chance: random.Random | None = None,
     ) -> None:
+        """``chance`` chooses what is asked again; a run must not know it. None: nobody knows it."""
         self.tape = tape
+        self._chance = chance or secrets.SystemRandom()
         self._meter = meter
         self.replay = replay
         self.deadline_s = deadline_s
@@ -216,9 +239,12 @@ class Session:
         self.missed = 0
         #: Whether a kernel that was there to be asked went away before it had answered everything.
         self.lost = False
-        self._answered = 0
-        #: Pure questions to the live kernel that were quick, since the last one that changed it: they may come again.
-        self._again: list[tuple[wire.Expr, Mapping[str, Drawn], wire.Want, wire.Answer]] = []
+        self._answered = self._objects = 0
+        #: Pure questions to the live kernel since the last one that changed it: they may come again.
+        self._again: list[_Asked] = []
+        self._differing: set[str] = set()
+        self._again_s = 0.0
+        self._slow_s, self._slow_repeats = 0.0, 0
         self._asked: dict[tuple[Side, str], int] = {}
 
     def ask(
@@ -240,13 +266,12 @@ class Session:
                 raise TapeMiss("a question of the suite is not on the tape")
             self.missed += 1
             start = time.monotonic()
+            if side == "live" and kind == "mutating":  # nobody can ask again what was before
+                self._ask_again(RECHECK_S - self._again_s, SLOW_REPEATS + 1)
             answer = self._put(side, expr, draws or {}, want, kind, deadline_s or self.deadline_s)
             if side == "live" and kind == "pure" and _repeatable(answer):
-                again = self._put(side, expr, draws or {}, want, kind, deadline_s or self.deadline_s)
-                answer = _agreed(answer, again)
-                if answer.status == "ok" and not _of_the_record(expr):
-                    self._again.append((expr, draws or {}, want, answer))
-            self.lost |= side == "live" and self._live is not None and answer.status == "died"
+                seconds = time.monotonic() - start
+                answer = self._repeated(_Asked(expr, draws or {}, want, deadline_s or self.deadline_s, answer, seconds))
             self.seconds += time.monotonic() - start
             self.tape.add(TapeEntry(side=side, key=key, kind=kind, question=brief(expr), answer=answer))
         if kind == "mutating":
@@ -258,23 +283,65 @@ class Session:
         return answer
 
     def recheck(self) -> tuple[str, ...]:
-        """Ask quick pure questions once more, in another order, and tell which were answered otherwise than before.
+        """Ask some pure questions once more, in another order, and tell which were ever answered otherwise than before.
 
-        Who counts questions, to answer the first ones honestly, does not know when this comes, nor in which order. A
-        kernel that goes away tells nothing; a replay has nobody to ask.
+        Who counts questions, to answer the first ones honestly, does not know when this comes, nor in which order: at
+        the end, and before each question that changes the kernel. A kernel that goes away tells nothing; a replay has
+        nobody to ask.
         """
-        order = secrets.SystemRandom().sample(self._again, min(len(self._again), RECHECKS))
-        differing = []
-        until = time.monotonic() + RECHECK_S
-        for expr, draws, want, first in order:
-            if time.monotonic() > until:
+        lost = self.lost
+        self._ask_again(RECHECK_S, SLOW_REPEATS + 2)
+        self.lost = lost  # everything had been answered
+        return tuple(sorted(self._differing))
+
+    def _ask_again(self, seconds: float, slow_repeats: int) -> None:
+        """Put quick questions again, for at most so long, and a slow one unless so many have been repeated."""
+        begun = time.monotonic()
+        shuffled = self._chance.sample(self._again, len(self._again))
+        for asked in [asked for asked in shuffled if not asked.slow][:RECHECKS]:
+            if time.monotonic() - begun > seconds or not self._compare(asked):
                 break
-            again = self._put("live", expr, draws, want, "pure", self.deadline_s)
-            if again.status == "died":
+        self._again_s += time.monotonic() - begun
+        for asked in shuffled:
+            if asked.slow and self._slow_repeats < slow_repeats and self._affords(asked):
+                self._compare(asked)
                 break
-            if _agreed(first, again).status != "ok":
-                differing.append(brief(expr))
-        return tuple(sorted(set(differing)))
+
+    def _compare(self, asked: _Asked) -> bool:
+        """Note it where the answer is another one now. False: there is nobody left to ask."""
+        again = self._put_again(asked)
+        if again.status != "died" and _agreed(asked.answer, again).status != "ok":
+            self._differing.add(brief(asked.expr))
+        return again.status != "died"
+
+    def _repeated(self, asked: _Asked) -> wire.Answer:
+        """The answer; a refusal where it was asked for twice, and the second one is another.
+
+        Quick questions are all asked twice, slow ones within what `_affords`: the first, and others by chance.
+        """
+        answer = asked.answer
+        chosen = self._slow_repeats == 0 or (self._slow_repeats < SLOW_REPEATS and self._chance.random() < 0.5)
+        if not asked.slow or (chosen and self._affords(asked)):
+            answer = _agreed(answer, self._put_again(asked))
+        if answer.status == "ok" and not _of_the_record(asked.expr):
+            self._again.append(asked)
+        return answer
+
+    def _affords(self, asked: _Asked) -> bool:
+        """Whether there is time to repeat a slow question: all repeats of a run together have one question's time."""
+        return self._slow_s + asked.seconds <= self.deadline_s
+
+    def _put_again(self, asked: _Asked) -> wire.Answer:
+        """A second answer, which is not kept and so not counted. A slow one may be somewhat slower than the first."""
+        start = time.monotonic()
+        (self._answered, self._objects), kept = (0, 0), (self._answered, self._objects)
+        deadline_s = asked.deadline_s + (asked.seconds if asked.slow else 0.0)
+        again = self._put("live", asked.expr, asked.draws, asked.want, "pure", deadline_s)
+        self._answered, self._objects = kept
+        if asked.slow:
+            self._slow_s += time.monotonic() - start
+            self._slow_repeats += 1
+        return again
 
     def measure(
         self,
@@ -304,7 +371,6 @@ class Session:
             end = time.time()
             self.seconds += end - begin
             gpu = self._meter.activity([(begin, end)])
-            self.lost |= self._live is not None and answer.status == "died"
             fields: dict[str, Any] = {"kind": "stochastic", "question": brief(expr), "answer": answer, "gpu": gpu}
             entry = TapeEntry(side="live", key=key, **fields)
             self.tape.add(entry)
@@ -353,21 +419,30 @@ class Session:
         nonce = secrets.token_hex(8)
         if side in self._dead:
             return wire.Answer(nonce, "died", None, wire.Fault("Died", self._dead[side][:300]))
-        question = wire.Ask(nonce, fill(expr, draws), want, kind, deadline_s, wire.REPORT_CAP, self.seed)
+        cap = HANDLE_CAP if want == "handle" else wire.REPORT_CAP
+        question = wire.Ask(nonce, fill(expr, draws), want, kind, deadline_s, cap, self.seed)
         try:
             link = self._link(side)
-            before = link.received
+            bytes_before, objects_before = link.received, link.objects
             link.send(question)
-            report = link.hear(Patience(deadline_s + LATE_S, link.clock))
-            self._answered += link.received - before
+            try:
+                report = link.hear(Patience(deadline_s + LATE_S, link.clock), cap)
+            except ChannelUnwieldy as error:
+                report = wire.Answer(nonce, "refused", None, wire.Fault("CannotCross", str(error)))
+            self._answered += link.received - bytes_before
+            self._objects += link.objects - objects_before
             if self._answered > ANSWERS_CAP:
-                raise ChannelError(f"the run's answers are more than {ANSWERS_CAP >> 20} MiB together")
+                raise ChannelAbused(f"the run's answers are more than {ANSWERS_CAP >> 20} MiB together")
+            if self._objects > OBJECTS_CAP:
+                raise ChannelAbused(f"the run's answers have more than {OBJECTS_CAP:,} parts together")
             if not isinstance(report, wire.Answer) or report.nonce != nonce:
-                raise ChannelError("the run answered another question than the one asked")
+                raise ChannelAbused("the run answered another question than the one asked")
         except ChannelError as error:
-            self.lost |= side == "clean"  # its death may be a model too large for it, or ours: a second run tells
+            # Whoever ended it, the run or a machine without memory, looks the same: a second run tells. Abuse is the run's.
+            self.lost |= not isinstance(error, ChannelAbused) and (side == "clean" or self._live is not None)
             self._dead[side] = str(error)
             return wire.Answer(nonce, "died", None, wire.Fault("Died", str(error)[:300]))
+        self.lost |= side == "live" and report.status == "died"
         return report
 
     def close(self) -> None:
@@ -378,13 +453,31 @@ class Session:
 
 # ---------------------------------------------------------------- pure questions may be repeated
 
-#: A pure question that was answered within this time is asked twice; both answers must agree.
+#: A pure question whose answer was there within this time, by our clock, is asked twice; both answers must agree.
 REPEAT_S = 0.25
-#: So many of them are asked once more when everything has been asked, for at most so long.
+#: So many of them are asked once more when everything has been asked, for at most so long. Before questions that change
+#: the kernel as many are, and for as long all together.
 RECHECKS = 8
 RECHECK_S = 1.0
+#: So many slow ones are asked twice at once, and one more before the kernel is changed, and one in the end.
+SLOW_REPEATS = 2
 #: Relative and absolute: float32 sums taken in another order differ by some 1e-7.
 AGREE = 1e-5
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A pure question that was answered, after so many seconds of our clock: what a run says of that is its own claim."""
+
+    expr: wire.Expr
+    draws: Mapping[str, Drawn]
+    want: wire.Want
+    deadline_s: float
+    answer: wire.Answer
+    seconds: float
+
+    @property
+    def slow(self) -> bool:
+        return self.seconds >= REPEAT_S
 
 
 def _of_the_record(expr: wire.Expr) -> bool:
@@ -393,7 +486,7 @@ def _of_the_record(expr: wire.Expr) -> bool:
 
 
 def _repeatable(answer: wire.Answer) -> bool:
-    return answer.status == "ok" and answer.seconds < REPEAT_S and not isinstance(answer.value, wire.Handle)
+    return answer.status == "ok" and not isinstance(answer.value, wire.Handle)
 
 
 def _agreed(first: wire.Answer, again: wire.Answer) -> wire.Answer:
@@ -424,7 +517,9 @@ def agree(one: wire.Value, other: wire.Value) -> bool:
             same = [key for key, _ in one.items] == [key for key, _ in other.items]
             return same and all(agree(a, b) for (_, a), (_, b) in zip(one.items, other.items, strict=True))
         case wire.Lit(float() as a), wire.Lit(float() as b):
-            return bool(np.isclose(a, b, rtol=AGREE, atol=AGREE, equal_nan=True))
+            # np.isclose says the same after 30 us: 200,000 numbers in a list would take 6 s
+            near = math.isfinite(b) and abs(a - b) <= AGREE + AGREE * abs(b)
+            return a == b or near or (math.isnan(a) and math.isnan(b))
         case _:
             return one == other
 

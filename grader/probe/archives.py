@@ -31,6 +31,9 @@ END = struct.Struct("<4s4H2LH")
 PIECE = 1 << 20
 #: Keras compresses no array; what HDF5 itself needs beside the arrays makes a file larger, never smaller.
 ARRAYS_RATIO, ARRAYS_SMALL = 4, 64 << 20
+#: Groups and arrays of one HDF5 file. Keras writes two groups and a few arrays for each layer, and an optimizer two
+#: arrays for each weight: 800 layers, among the most of its own applications, stay below 10,000. One takes 0.2 ms.
+HDF5_MEMBERS = 20_000
 
 
 def plain_copy(path: str) -> str:
@@ -156,7 +159,10 @@ def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
 
 
 def check_hdf5(file: Any, size: int) -> None:
-    """Nothing in it may lead elsewhere, and its arrays must be there. Raises ValueError; what is no HDF5 file is left alone."""
+    """Nothing in it may lead elsewhere or to one group twice, and its arrays must be there. Raises ValueError.
+
+    What is no HDF5 file is left alone.
+    """
     import h5py
 
     try:
@@ -166,11 +172,16 @@ def check_hdf5(file: Any, size: int) -> None:
     with opened:
         left = ARRAYS_RATIO * size + ARRAYS_SMALL
         waiting, seen = [opened["/"]], 0
+        visited: set[int] = set()
         while waiting:
             group = waiting.pop()
+            address = h5py.h5o.get_info(group.id).addr
+            if address in visited:  # hard links: a ring of them has no end, and a ladder 2**n ways down
+                raise ValueError(f"{ascii(group.name)[:80]} in the HDF5 file leads back to itself or to another group")
+            visited.add(address)
             for name in group:
                 seen += 1
-                if seen > 100 * MEMBERS:
+                if seen > HDF5_MEMBERS:
                     raise ValueError("the HDF5 file has too many members")
                 if type(group.get(name, getlink=True)) is not h5py.HardLink:
                     raise ValueError(f"{ascii(name)[:80]} in the HDF5 file is a link to somewhere else")

@@ -293,3 +293,19 @@ def test_a_missing_file_names_what_lies_beside_it(room: Room):
     """A misspelt path shows at a glance: the message names the neighbours."""
     with pytest.raises(CheckFailed, match=r"no deep/weights/pain.weights.h5 \(but .*plain.weights.h5\)|but .*…"):
         room.files.first("deep/weights/pain.weights.h5")
+
+
+def test_a_whole_model_is_a_checkpoint_too(room: Room):
+    """Its weights go back into the architecture, from a plain copy like any other file of its kind."""
+    names = [ref.path for ref in room.files.checkpoints("*")]
+    assert {"whole.keras", "whole.h5", "other.weights.h5", "other.ckpt"} <= set(names)
+    for name in ("whole.keras", "uncompiled.keras"):
+        answer = room.files.first(name).load_weights(room.told["plain"]).predict(INPUTS)
+        assert np.allclose(answer, room.expected, atol=1e-6)
+        assert current().evidence is Evidence.VERIFIED
+
+
+def test_a_whole_model_of_other_layers_does_not_fit_the_architecture(room: Room):
+    """It is refused like a weights file; what it holds can be loaded with its own layers only."""
+    with pytest.raises(CheckFailed):
+        room.files["own.keras"].load_weights(room.told["plain"])

@@ -218,12 +218,46 @@ def virtual(file):
     file.create_virtual_dataset("kernel", layout)
 
 
+def ring(file):
+    file.create_group("layers")["again"] = file["/"]
+
+
+def ladder(file):
+    """Thirty groups, each of which is in the one before under two names."""
+    below = file.create_group("layers")
+    for _ in range(30):
+        below["other"] = below.create_group("one")
+        below = below["one"]
+
+
 def bomb(file):
     file.create_dataset("kernel", (1 << 32,), "f4", chunks=(1024,))
 
 
+def test_hdf5_with_too_many_members_is_refused(tmp_path, monkeypatch):
+    """Each costs an object, here and in a library."""
+    path = tmp_path / "m.h5"
+    path.write_bytes(hdf5(lambda file: [file.create_group(f"layer {number}") for number in range(11)]))
+    plain_copy(str(path))
+    monkeypatch.setattr(archives, "HDF5_MEMBERS", 10)
+    with pytest.raises(ValueError, match="too many members"):
+        plain_copy(str(path))
+
+
+@pytest.mark.parametrize("fill", [ring, ladder], ids=lambda f: f.__name__)
+def test_a_group_with_several_names_is_refused_at_once(tmp_path, fill, monkeypatch):
+    """Before its members are counted again and again: the student is told of the link, not of too many members."""
+    path = tmp_path / "m.h5"
+    path.write_bytes(hdf5(fill))
+    monkeypatch.setattr(archives, "HDF5_MEMBERS", 100)
+    with pytest.raises(ValueError, match="leads back"):
+        plain_copy(str(path))
+
+
 @pytest.mark.parametrize(
-    "fill", [external, soft, on_the_way, stored_elsewhere, virtual, bomb], ids=lambda f: f.__name__
+    "fill",
+    [external, soft, on_the_way, stored_elsewhere, virtual, ring, ladder, bomb],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("inside", [True, False], ids=["in an archive", "by itself"])
 def test_hdf5_that_leads_elsewhere_or_declares_what_it_has_not_is_refused(tmp_path, fill, inside):

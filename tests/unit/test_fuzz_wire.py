@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -45,6 +47,20 @@ def test_undamaged_messages_are_taken(fuzzer):
     assert result.inputs == 2000
     assert result.taken > 100
     assert result.findings == []
+
+
+@pytest.mark.slow
+def test_answers_of_very_many_items_cost_no_more_than_their_share(fuzzer):
+    """Neither time nor memory: as many as make every shape likely, read one after another."""
+    before = fuzzer.peak_mb()
+    crowds = (fuzzer.crowded(random.Random(seed)) for seed in range(40))
+    taken = 0
+    for seed, body in enumerate(crowds):
+        begun = time.process_time()
+        taken += fuzzer.read(body, random.Random(seed))
+        assert time.process_time() - begun < fuzzer.CROWD_S, body[:100]
+    assert taken
+    assert fuzzer.peak_mb() - before < fuzzer.GROWTH_MB
 
 
 def test_an_error_of_another_kind_is_a_finding(fuzzer, monkeypatch):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import random
 import socket
 import threading
 import time
+import tracemalloc
 
 import msgspec
 import numpy as np
@@ -25,6 +28,17 @@ class Draw:
     def array(self):
         self.made += 1
         return np.asarray(self.values, dtype=np.float32)
+
+
+class Slow:
+    """A socket that waits before it sends."""
+
+    def __init__(self, sock):
+        self.recv, self._sock = sock.recv, sock
+
+    def sendall(self, data):
+        time.sleep(0.03)
+        self._sock.sendall(data)
 
 
 @contextlib.contextmanager
@@ -240,7 +254,102 @@ def test_questions_come_again_in_another_order_when_all_has_been_asked():
     assert len(live.tape.entries) == before, "a replay has nobody to ask again"
 
 
-def test_what_was_asked_before_the_model_was_changed_is_not_asked_again():
+def liar(name, honest_s=0.0, calls=2):
+    """A peer that answers so many calls of that function honestly, each after a while, and otherwise ever after."""
+    asked = []
+
+    def behave(sock):
+        while (ask := read_ask(sock)) is not None:
+            asked.append(ask.expr.fn.name)
+            if asked[-1] == name:
+                time.sleep(honest_s)
+            value = 2.0 if asked[-1] == name and asked.count(name) > calls else 1.0
+            sock.sendall(wire.frame(wire.Answer(ask.nonce, "ok", wire.Lit(value), None, 100.0)))
+
+    return behave, asked
+
+
+def test_questions_come_again_before_the_model_is_changed():
+    """Afterwards nobody could: who lies from the third call on is found in a lab that trains further, too."""
+    behave, asked = liar("counts")
+    with peer(behave) as link:
+        live = opened(link)
+        live.ask("live", call("counts"))
+        live.ask("live", call("train"), kind="mutating")
+        live.ask("live", call("a"))
+        assert live.recheck() == ("counts()",)
+    assert asked == ["counts", "counts", "counts", "train", "a", "a", "a"]
+
+
+def test_how_long_an_answer_took_is_not_for_the_run_to_tell():
+    """It would be asked once only if it said that it was slow: `liar` claims 100 s for each."""
+    behave, asked = liar("f", calls=1)
+    with peer(behave) as link:
+        assert opened(link).ask("live", call("f")).status == "refused"
+    assert asked == ["f", "f"]
+
+
+def test_the_first_slow_question_is_asked_twice(monkeypatch):
+    """A function that takes its time to avoid a second question gets it all the same."""
+    monkeypatch.setattr(session, "REPEAT_S", 0.05)
+    behave, asked = liar("f", honest_s=0.06, calls=1)
+    with peer(behave) as link:
+        assert opened(link, chance=random.Random(0)).ask("live", call("f")).status == "refused"
+    assert asked == ["f", "f"]
+
+
+def test_slow_questions_are_repeated_within_the_time_of_one(monkeypatch):
+    """Some of them, by chance: honest notebooks that are slow wait for so long and no longer, however many there are."""
+    monkeypatch.setattr(session, "REPEAT_S", 0.01)
+    spent = []
+    for seed in range(6):
+        behave, asked = liar("none", calls=0)
+
+        def slowly(sock, behave=behave):
+            behave(Slow(sock))
+
+        with peer(slowly) as link:
+            live = Session(link, None, Tape(), seed=1, deadline_s=0.4, chance=random.Random(seed))
+            for number in range(8):
+                assert live.ask("live", call(f"f{number}")).status == "ok"
+            live.ask("live", call("train"), kind="mutating")
+            live.ask("live", call("after"))
+            assert live.recheck() == ()
+        repeats = [name for name in asked if asked.count(name) > 1]
+        spent.append(tuple(sorted(set(repeats))))
+        assert "f0" in repeats
+        assert len(asked) - len(set(asked)) <= session.SLOW_REPEATS + 2
+    assert len(set(spent)) > 1, "which are repeated cannot be foreseen"
+
+
+def test_what_takes_a_questions_whole_time_is_asked_once(monkeypatch):
+    """A second answer would double the wait of an honest notebook."""
+    monkeypatch.setattr(session, "REPEAT_S", 0.01)
+    behave, asked = liar("f", honest_s=0.2)
+    with peer(behave) as link:
+        live = Session(link, None, Tape(), seed=1, deadline_s=0.1)
+        assert live.ask("live", call("f")).status == "ok"
+        assert live.recheck() == ()
+    assert asked == ["f"]
+
+
+def test_repeats_do_not_count_among_the_answers_of_a_run(monkeypatch):
+    """They are not kept."""
+    monkeypatch.setattr(session, "ANSWERS_CAP", 100_000)
+    with peer(honest(lambda ask, number: wire.Blob(bytes(30_000)))) as link:
+        asked = opened(link)
+        assert [asked.ask("live", call(f"f{number}")).status for number in range(4)] == ["ok"] * 3 + ["died"]
+
+
+@pytest.mark.parametrize("one", [1.0, -1e9, 0.0, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("other", [1.0, 1.0 + 1e-6, 1.1, -1e9, -1e9 - 1, 0.0, 1e-6, math.inf, math.nan])
+def test_numbers_agree_as_numpy_says(one, other):
+    """One by one as in an array."""
+    same = bool(np.isclose(one, other, rtol=session.AGREE, atol=session.AGREE, equal_nan=True))
+    assert session.agree(wire.Lit(one), wire.Lit(other)) is same
+
+
+def test_what_was_asked_before_the_model_was_changed_is_not_asked_afterwards():
     """Training on it changes its answers, honestly."""
     with peer(honest(lambda ask, number: wire.Lit(float(number)))) as link:
         live = opened(link)
@@ -399,6 +508,19 @@ def test_a_trickle_of_bytes_does_not_extend_the_deadline():
         assert time.monotonic() - start < 1
 
 
+def test_a_report_in_the_smallest_pieces_takes_no_more_memory(monkeypatch):
+    """Each byte by itself would be an object of 33 bytes, and a pointer to it."""
+    body = wire.frame(wire.Answer("n", "ok", wire.Blob(bytes(200_000))))
+    with peer(lambda sock: sock.sendall(body)) as link:
+        link.pid = 1
+        monkeypatch.setattr(link, "_recv", lambda size: link.sock.recv(min(size, 1)))
+        tracemalloc.start()
+        link.receive(time.monotonic() + 60)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 5 * len(body)
+
+
 def test_a_flood_is_refused_at_its_header():
     """Nothing of a frame above the cap is read, however much of it comes."""
 
@@ -420,6 +542,69 @@ def test_all_answers_of_a_run_together_are_capped(monkeypatch):
         asked = opened(link)
         statuses = [asked.ask("live", call(f"f{number}"), kind="stochastic").status for number in range(6)]
     assert statuses == ["ok"] * 3 + ["died"] * 3
+
+
+def test_all_parts_of_a_runs_answers_together_are_capped(monkeypatch):
+    """Small on the wire, and large in memory."""
+    monkeypatch.setattr(session, "OBJECTS_CAP", 1000)
+    with peer(honest(lambda ask, number: wire.Seq([wire.Lit(0)] * 50))) as link:
+        asked = opened(link)
+        statuses = [asked.ask("live", call(f"f{number}"), kind="stochastic").status for number in range(6)]
+    assert statuses == ["ok"] * 3 + ["died"] * 3
+
+
+def test_an_answer_of_millions_of_parts_costs_its_question_and_nothing_else():
+    """It is refused unread, in words for the student; the next question is asked as ever, and the run not done again."""
+    parts = b"\xdd\xff\xff\xff\xff" + b"\xc0" * 100_000
+
+    def behave(sock):
+        while (ask := read_ask(sock)) is not None:
+            if ask.expr.fn.name == "f":
+                sock.sendall(wire.HEADER.pack(len(parts)) + parts)
+            else:
+                sock.sendall(wire.frame(wire.Answer(ask.nonce, "ok", wire.Lit(1))))
+
+    with peer(behave) as link:
+        asked = opened(link)
+        refused = asked.ask("live", call("f"))
+        assert (refused.status, refused.fault.message) == ("refused", "more than 2,000,000 parts")
+        assert asked.ask("live", call("g")).status == "ok"
+    assert len(asked.tape.encode()) < 1000
+    assert not asked.lost
+
+
+def test_refused_answers_are_counted_too(monkeypatch):
+    """Or a run could send them without end."""
+    monkeypatch.setattr(session, "ANSWERS_CAP", 250_000)
+    parts = b"\xdd\xff\xff\xff\xff" + b"\xc0" * 100_000
+
+    def behave(sock):
+        while read_ask(sock) is not None:
+            sock.sendall(wire.HEADER.pack(len(parts)) + parts)
+
+    with peer(behave) as link:
+        asked = opened(link)
+        assert [asked.ask("live", call(f"f{number}")).status for number in range(4)] == ["refused"] * 2 + ["died"] * 2
+
+
+def test_an_object_that_stays_in_the_sandbox_is_answered_in_a_few_bytes():
+    """No more is read where a handle was asked for."""
+    with peer(honest(lambda ask, number: wire.Blob(bytes(ask.max_bytes + 1)))) as link:
+        asked = opened(link)
+        assert "above the cap of 65536" in asked.ask("live", call("f"), want="handle").fault.message
+
+
+@pytest.mark.parametrize("abuse", [malformed, above_the_cap, another_report, another_nonce], ids=lambda f: f.__name__)
+def test_a_run_that_breaks_the_protocol_is_not_done_again(abuse):
+    """It would do the same; one whose kernel went away is, since that may have been the machine."""
+    with peer(abuse) as link:
+        asked = opened(link)
+        asked.ask("live", call("f"))
+        assert not asked.lost
+    with peer(hangs_up) as link:
+        asked = opened(link)
+        asked.ask("live", call("f"))
+        assert asked.lost
 
 
 def test_a_closed_channel_is_told_apart_from_a_late_one():

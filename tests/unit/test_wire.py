@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
 
 import hypothesis.extra.numpy as hnp
 import msgspec
@@ -284,3 +285,109 @@ def test_questions_arrive_as_they_were_asked(expr):
     """Every kind of expression survives the crossing."""
     ask = wire.Ask("n", expr)
     assert wire.decode_order(wire.frame(ask)[wire.HEADER.size :]) == ask
+
+
+# ---------------------------------------------------------------- what a message costs to read
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary(max_size=300),
+    lambda below: st.lists(below, max_size=20) | st.dictionaries(st.text(max_size=40), below, max_size=20),
+)
+
+
+def objects(thing):
+    """As `weigh` counts: each list, each dict with its keys, each thing in them."""
+    if isinstance(thing, dict):
+        return 1 + sum(1 + objects(item) for item in thing.values())
+    return 1 + sum(map(objects, thing)) if isinstance(thing, list) else 1
+
+
+@given(PLAIN)
+def test_every_object_of_a_message_is_counted(thing):
+    """Whatever msgpack writes it as."""
+    assert wire.weigh(msgspec.msgpack.encode(thing)) == objects(thing)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: "x" * size,
+        bytes,
+        lambda size: [0] * size,
+        lambda size: {str(n): 0 for n in range(size)},
+        lambda size: msgspec.msgpack.Ext(5, bytes(size)),
+    ],
+    ids=["text", "bytes", "list", "dict", "extension"],
+)
+def test_lengths_of_every_width_are_read(make, size):
+    """What comes behind is still found."""
+    thing = make(size)
+    assert wire.weigh(msgspec.msgpack.encode([thing, 1.5, -7])) == objects([thing, 1.5, -7])
+
+
+@given(st.binary(max_size=200))
+def test_weighing_random_bytes_is_a_number_or_a_wire_error(body):
+    """It reads what nobody has looked at before."""
+    with contextlib.suppress(wire.WireError):
+        assert wire.weigh(body) >= 1
+
+
+LIST = b"\x82\xa4type\xa3seq\xa5items"
+
+
+def answer(value):
+    return b"\x84\xa4type\xa6answer\xa5nonce\xa1n\xa6status\xa2ok\xa5value" + value
+
+
+def test_an_answer_of_millions_of_parts_is_refused_unread():
+    """17 bytes each on the wire, ten times that in memory; a list that only claims to have them costs nothing either."""
+    row = LIST + b"\xdd" + (100_000).to_bytes(4) + (LIST + b"\x90") * 100_000
+    wire.weigh(answer(LIST + b"\x93" + row * 3))
+    for body in (answer(LIST + b"\xdc\x00\x20" + row * 32), answer(LIST + b"\xdd\xff\xff\xff\xff")):
+        begun = time.process_time()
+        with pytest.raises(wire.Unwieldy, match="more than 2,000,000 parts"):
+            wire.weigh(body)
+        assert time.process_time() - begun < 2
+
+
+def test_tags_that_come_last_are_not_searched_for_a_thousand_times():
+    """msgspec skips the whole struct for each level it is in: 60 MiB in a thousand levels would take minutes."""
+    junk = b"\x83\xa1j\xdd" + (1_000_000).to_bytes(4) + b"\xc0" * 1_000_000 + b"\xa5items\x90\xa4type\xa3seq"
+
+    def nested(levels):
+        return answer(b"\x82\xa5items\x91" * levels + junk + b"\xa4type\xa3seq" * levels)
+
+    with pytest.raises(wire.Unwieldy, match="nested"):
+        wire.weigh(nested(1000))
+    body = nested(wire.MAX_DEPTH - 2)
+    wire.weigh(body)
+    begun = time.process_time()
+    wire.decode_report(body)
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "honest",
+    [
+        [0.5] * wire.MAX_ITEMS,
+        {str(number): number for number in range(wire.MAX_ITEMS)},
+        np.frombuffer(b"\x82\xa4type\xa3seq\xa5items\x90" * 1_000_000, "|u1"),
+        b"type" * 5_000_000,
+    ],
+    ids=["list", "dict", "array", "bytes"],
+)
+def test_what_may_cross_is_never_too_much(honest):
+    """The longest list and dict, and bytes that look like many objects: an array is one, whatever is in it."""
+    wire.weigh(wire.frame(wire.Answer("n", "ok", wire.to_value(honest)))[wire.HEADER.size :])
+
+
+def test_the_deepest_value_may_be_read():
+    """One that `to_value` takes is not nested too deeply for `weigh`."""
+    deep = 1.0
+    for _ in range(wire.MAX_DEPTH):
+        deep = {"a": deep}
+    body = wire.frame(wire.Answer("n", "ok", wire.to_value(deep)))[wire.HEADER.size :]
+    wire.weigh(body)
+    assert wire.from_value(wire.decode_report(body).value) == deep
