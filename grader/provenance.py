@@ -81,7 +81,7 @@ def basis(setting: Setting, course_name: str, python: str, gpus: Gpus | None = N
         run=_digest(
             (LAYOUT, __version__, environment(python)),
             (lab.id, lab.keep, lab.snapshots, lab.logical_cpus),
-            [msgspec.to_builtins(wire_name(contract)) for contract in lab.contract.values()],
+            [msgspec.to_builtins(wire_name(contract, lab)) for contract in lab.contract.values()],
             msgspec.to_builtins(setting.limits),
             setting.mounted.name if setting.mounted else "",  # tells data set, tier, content and layout
             setting.secret,

@@ -49,7 +49,7 @@ STRIKES = 8
 STORY_CAP = 8 << 20
 HELLO_CAP = 1 << 16
 #: How an object was found (see probe.find); what else a run says means that it was not.
-HOW_FOUND = frozenset({"name", "alias", "trained", "only", "missing"})
+HOW_FOUND = frozenset({"name", "alias", "alias_last", "alias_trained", "trained", "only", "instead", "missing"})
 #: The kernel tells at most 1 MiB of its training record (driver.kernel), six levels deep.
 OBSERVED_CAP = 1 << 20
 OBSERVED_DEPTH = 16
@@ -96,7 +96,7 @@ class Job(Record, frozen=True):
 
 
 class Found(Record, frozen=True):
-    """Which object stands for a contracted name: ``how`` is name, alias, trained, only or missing."""
+    """Which object stands for a contracted name: ``how`` is one of HOW_FOUND (what they mean: `probe.find`)."""
 
     name: str
     found_as: str

@@ -17,11 +17,37 @@ from grader.heldout import Drawn, Heldout
 #: How far the weight that moved most must have come. Ten steps of a dense network for 28 x 28 pixels move it by 1e-2 (SGD with
 #: rate 0.01, Adam) or 2e-3 (SGD with rate 0.001): measured; what saving and loading changes is exactly 0.
 LEAST_MOVE = 1e-4
+#: What brings pixels to small numbers inside a model: layers, and the operations of ``inputs / 255`` and its like.
+SCALING = frozenset(
+    {
+        "Rescaling",
+        "Normalization",
+        "BatchNormalization",
+        "LayerNormalization",
+        "TrueDivide",
+        "Divide",
+        "Multiply",
+    }
+)
 
 
 def scores(model: Model, inputs: Drawn, classes: int) -> Floats:
     """The model's numbers for each image, shape (n, classes): probabilities or logits, the largest decides."""
     return as_array(model.predict(inputs), (len(inputs), classes), "the predictions")
+
+
+def scales_inside(model: Model) -> bool:
+    """Whether the model scales its inputs itself, before its first dense or convolutional layer.
+
+    Whatever comes before (a reshape, an augmentation) and however deep a model lies in another.
+    """
+    kinds = model.description().get("kinds")
+    for kind in kinds if isinstance(kinds, list) else []:
+        if kind in SCALING:
+            return True
+        if "Dense" in str(kind) or "Conv" in str(kind):
+            return False
+    return False
 
 
 def are_probabilities(rows: Floats) -> bool:

@@ -25,6 +25,8 @@ from grader.records import Artifact, Evidence, GpuActivity
 from grader.runner import RunFacts
 from grader.session import Drawn, Session, Side, TapeMiss, placeholder
 
+#: How files that hold a model's weights end. A whole model holds them too.
+WEIGHTS = (".h5", ".keras")
 #: The note of a model that only the notebook's own classes could load.
 WITH_CODE = "restored with student code"
 
@@ -303,7 +305,11 @@ class Model:
         return _mapping(_mapping(found).get("compiled"))
 
     def training(self) -> dict[str, Any]:
-        """What was recorded of its training (observed): fits, moved, tape_gradients, optimizer_steps."""
+        """What was recorded of its training (observed): fits, moved, tape_gradients, optimizer_steps and more.
+
+        ``keras_trained``: which of Keras's own methods trained variables of it; ``own_gradients``: how many gradients
+        were taken outside of these.
+        """
         return _mapping(self.bench.helper("live", "training", self.live, evidence=Evidence.OBSERVED))
 
     def weights(self) -> list[np.ndarray[Any, Any]]:
@@ -470,13 +476,13 @@ class Files(Mapping[str, FileRef]):
         return ", ".join(near[:4]) + (" …" if len(near) > 4 else "")
 
     def checkpoints(self, pattern: str) -> list[FileRef]:
-        """All saved weights whose path matches a glob, in path order: .h5 files and TensorFlow checkpoints."""
+        """All saved weights whose path matches a glob, in path order: .h5 and .keras files and TensorFlow checkpoints."""
         import fnmatch
 
         current().rest_on(Evidence.VERIFIED)
         paths = [path.removesuffix(".index") for path in sorted(self._artifacts)]
         refs = [self.find(path) for path in paths if fnmatch.fnmatchcase(path, pattern)]
-        return [ref for ref in refs if ref is not None and (ref.path.endswith(".h5") or len(ref.parts) > 1)]
+        return [ref for ref in refs if ref is not None and (ref.path.endswith(WEIGHTS) or len(ref.parts) > 1)]
 
     def matching(self, pattern: str) -> list[FileRef]:
         """All whose path matches a glob, in path order."""
@@ -506,7 +512,7 @@ class Student:
 
     def _object(self, contract: Contract) -> Any:
         bench = self._bench
-        expr = wire_name(contract)
+        expr = wire_name(contract, bench.lab)
         if contract.kind != "model":
             evidence = Evidence.VERIFIED if contract.kind in ("function", "class") else Evidence.OBSERVED
             return Remote(bench, expr, evidence)
@@ -567,14 +573,16 @@ class Student:
         made: Remote = self._bench.helper("live", "tensor", array, evidence=None, want="handle")
         return made
 
-    def helper(self, name: str, *args: Any) -> Any:
+    def helper(self, name: str, *args: Any, kind: wire.Kind = "pure") -> Any:
         """One of the probe's helpers in the live kernel (observed): type_name, take, device and so on."""
-        return self._bench.helper("live", name, *args, evidence=Evidence.OBSERVED)
+        return self._bench.helper("live", name, *args, evidence=Evidence.OBSERVED, kind=kind)
 
 
-def wire_name(contract: Contract) -> wire.Name:
+def wire_name(contract: Contract, lab: Lab) -> wire.Name:
     """The contracted name as it crosses."""
-    return wire.Name(contract.name, contract.aliases, contract.kind)
+    models = (other.name for other in lab.contract.values() if contract.kind == other.kind == "model")
+    others = tuple(name for name in models if name != contract.name)
+    return wire.Name(contract.name, contract.aliases, contract.kind, others)
 
 
 def _rebuilt(bench: Bench, path: str, evidence: Evidence) -> Remote:

@@ -135,9 +135,12 @@ def _penalty(regularizer: Any) -> dict[str, float]:
 
 
 def _kinds(model: Any, depth: int = 0) -> list[str]:
-    """The class names of all layers in order, those of a model that is itself a layer in its place."""
+    """The class names of all layers in order, those of a model that is itself a layer in its place.
+
+    Of a functional model also those of its operations, which are no layers: ``inputs / 255`` is a TrueDivide.
+    """
     found: list[str] = []
-    for layer in list(model.layers)[:500]:
+    for layer in list(getattr(model, "operations", None) or model.layers)[:500]:
         inner = isinstance(getattr(layer, "layers", None), list) and depth < 8
         found += _kinds(layer, depth + 1) if inner else [type(layer).__name__[:100]]
     return found[:500]
@@ -203,6 +206,22 @@ def training(model: Any) -> dict[str, Any]:
 def training_summary() -> dict[str, Any]:
     """What the hooks recorded about all training in the notebook."""
     return hooks.summary()
+
+
+def takes_gradients(function: Any, *args: Any) -> bool:
+    """Whether this call takes gradients with a tape, outside Keras's own trainer; it is ended at the first one.
+
+    Every tf.function runs line by line meanwhile: a step that was traced before is not traced again, and the tape in
+    it is Python that would not run.
+    """
+    import tensorflow as tf
+
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        return hooks.takes_gradients(lambda: function(*args))
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
 
 
 def architecture(model: Any) -> str:
@@ -316,8 +335,8 @@ class Exported:
 
 
 def load_weights(model: Any, path: str) -> Any:
-    """Put a weights file into a model, whatever its format: .weights.h5, .h5, or a TensorFlow checkpoint prefix."""
-    if path.endswith(".h5"):
+    """Put a file's weights into a model, whatever its format: .weights.h5, .h5, .keras, or a TensorFlow checkpoint prefix."""
+    if path.endswith((".h5", ".keras")):
         try:
             model.load_weights(plain_copy(path))
         except ValueError as error:  # Keras prints the whole variable: keep what it says of the shapes
@@ -491,6 +510,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         describe,
         training,
         training_summary,
+        takes_gradients,
         architecture,
         rebuild,
         rebuild_kept,

@@ -3,7 +3,9 @@
 Three hooks, put into Keras and TensorFlow before the first cell: `fit` (each call: data, epochs, the metrics of
 every epoch), `Optimizer.apply` (own loops) and `GradientTape.gradient` (own loops without an optimizer). Each also
 notes on which device it happened: `fit` where the model's variables are after each epoch, the tape where an eager
-gradient is. Inside a tf.function nothing can be said: a symbolic tensor has no place yet, so it is left out. The
+gradient is. Inside a tf.function nothing can be said: a symbolic tensor has no place yet, so it is left out. Keras's
+own trainer takes its gradients with the same tape (`TRAINING`), so what is taken while it runs is counted apart from
+the notebook's own, and the variables that it trained are remembered: a wrapper's are those of the wrapped model. The
 first time a variable is about to be trained, its value is copied, so that "the weights moved" can be said of
 any model, however it was trained. Where the lab asks for it, weights are copied during `fit` (see `snapshots`). A
 hostile notebook can fake all of it.
@@ -13,11 +15,12 @@ One recorder per process, because what it hooks is global to the process too.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,13 @@ class Recorder:
     def __init__(self) -> None:
         self.fits: list[dict[str, Any]] = []
         self.tape_gradients = 0
+        self.own_gradients = 0
+        #: How many of Keras's own methods that train are running, one inside the other, and how often the outermost began.
+        self.in_keras = 0
+        self.keras_calls = 0
+        #: {id of a variable: (the variable, names of Keras's methods that trained it)}
+        self.keras_trained: dict[int, tuple[Any, set[str]]] = {}
+        self.stopping = False
         self.applies = 0
         self.initial: dict[int, tuple[Any, Any]] = {}
         self.copied = 0
@@ -58,6 +68,30 @@ class Recorder:
         self.fitting -= 1
         if self.fitting == 0 and self.tell is not None:
             self.tell(False)
+
+    @contextlib.contextmanager
+    def by_keras(self, model: Any, name: str) -> Iterator[None]:
+        """Meanwhile Keras trains this model: no gradient is the notebook's own, and its variables are remembered."""
+        outermost = self.in_keras == 0
+        self.in_keras += 1
+        self.keras_calls += outermost
+        try:
+            yield
+        finally:
+            self.in_keras -= 1
+            if outermost or name != "train_step":  # which `fit` and `train_on_batch` call
+                for variable in _trainable(model):
+                    names = self.trained_by([variable])
+                    self.keras_trained[id(variable)] = (weakref.ref(variable), names | {name})
+
+    def trained_by(self, variables: Any) -> set[str]:
+        """Names of Keras's own methods that trained some of these variables, whatever model they belonged to then."""
+        found: set[str] = set()
+        for variable in variables:
+            reference, names = self.keras_trained.get(id(variable), (None, set()))
+            if reference is not None and reference() is variable:
+                found |= names
+        return found
 
     def note_device(self, thing: Any) -> None:
         """Count a step on the device of an eager tensor or of a variable, short: "GPU:0"."""
@@ -113,6 +147,21 @@ class Recorder:
 RECORDER = Recorder()
 
 
+class GradientSeen(BaseException):
+    """Ends a call at its first gradient; no Exception, so that the notebook's own handlers let it pass."""
+
+
+def takes_gradients(call: Callable[[], Any]) -> bool:
+    """Whether this call takes a gradient of its own with a tape; it is ended there."""
+    before, RECORDER.stopping = RECORDER.own_gradients, True
+    try:
+        with contextlib.suppress(GradientSeen, Exception):  # what was asked is whether it comes to a gradient
+            call()
+    finally:
+        RECORDER.stopping = False
+    return RECORDER.own_gradients > before
+
+
 def last_trained_model() -> Any:
     """The model `fit` was last called on, or None."""
     return None if RECORDER.last_model is None else RECORDER.last_model()
@@ -120,7 +169,11 @@ def last_trained_model() -> Any:
 
 def was_touched(model: Any) -> bool:
     """Whether some variable of the model was trained (seen by any hook)."""
-    return any(id(v) in RECORDER.initial for v in _trainable(model))
+    variables = _trainable(model)
+    seen = (RECORDER.initial.get(id(variable), (None, None))[0] for variable in variables)
+    # An id is given again once its object is gone: only a reference tells that it is the same variable.
+    met = any(reference is not None and reference() is v for reference, v in zip(seen, variables, strict=True))
+    return met or bool(RECORDER.trained_by(variables))
 
 
 def training_of(model: Any) -> dict[str, Any]:
@@ -132,6 +185,8 @@ def training_of(model: Any) -> dict[str, Any]:
         "moved": moved,
         "unseen": RECORDER.unseen(_trainable(model)),
         "tape_gradients": RECORDER.tape_gradients,
+        "own_gradients": RECORDER.own_gradients,
+        "keras_trained": sorted(RECORDER.trained_by(_trainable(model))),
         "optimizer_steps": RECORDER.steps(),
     }
 
@@ -141,6 +196,8 @@ def summary() -> dict[str, Any]:
     return {
         "fits": [{k: v for k, v in fit.items() if k != "model"} for fit in RECORDER.fits],
         "tape_gradients": RECORDER.tape_gradients,
+        "own_gradients": RECORDER.own_gradients,
+        "keras_calls": RECORDER.keras_calls,
         "optimizer_applies": RECORDER.applies,
         "optimizer_steps": RECORDER.steps(),
         "devices": dict(RECORDER.devices),
@@ -150,6 +207,8 @@ def summary() -> dict[str, Any]:
 #: What `predict` is made of, where a class of the notebook's can step in, as Keras has it.
 PREDICTING = ("predict", "predict_step", "make_predict_function", "__call__")
 KERAS_OWN: dict[str, Any] = {}
+#: Keras's own methods that take gradients, beside `fit`. A class's own `train_step` stands in its place, and is not hooked.
+TRAINING = ("train_on_batch", "train_step")
 
 
 def predicts_as_keras(model: Any) -> bool:
@@ -170,6 +229,8 @@ def install() -> None:
     trainer = next(base for base in keras.Model.__mro__ if "fit" in vars(base))
     KERAS_OWN.update({name: getattr(keras.Model, name) for name in PREDICTING})
     _wrap(trainer, "fit", _fit)
+    for name in TRAINING:
+        _wrap(trainer, name, functools.partial(_training, name))
     _wrap(keras.optimizers.Optimizer, "apply", _apply)
     _wrap(tf.GradientTape, "gradient", _gradient)
 
@@ -186,6 +247,10 @@ def _wrap(owner: Any, name: str, around: Any) -> None:
 
 def _gradient(original: Any, tape: Any, args: Any, kwargs: Any) -> Any:
     RECORDER.tape_gradients += 1
+    if not RECORDER.in_keras:
+        RECORDER.own_gradients += 1
+        if RECORDER.stopping:
+            raise GradientSeen
     try:  # a loop may change its variables without any optimizer, so this is where they are first met
         sources = args[1] if len(args) > 1 else kwargs.get("sources")
         given = sources if isinstance(sources, list | tuple) else [sources]
@@ -209,6 +274,11 @@ def _apply(original: Any, optimizer: Any, args: Any, kwargs: Any) -> Any:
     return original(optimizer, *args, **kwargs)
 
 
+def _training(name: str, original: Any, model: Any, args: Any, kwargs: Any) -> Any:
+    with RECORDER.by_keras(model, name):
+        return original(model, *args, **kwargs)
+
+
 def _fit(original: Any, model: Any, args: Any, kwargs: Any) -> Any:
     record: dict[str, Any] = {
         "model": id(model),
@@ -227,7 +297,8 @@ def _fit(original: Any, model: Any, args: Any, kwargs: Any) -> Any:
     start = time.perf_counter()
     RECORDER.fit_began()
     try:
-        return original(model, *args, **kwargs)
+        with RECORDER.by_keras(model, "fit"):
+            return original(model, *args, **kwargs)
     finally:
         RECORDER.fit_ended()
         record["seconds"] = time.perf_counter() - start

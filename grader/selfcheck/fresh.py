@@ -155,7 +155,7 @@ def judged(setting: Setting, submission: Submission, facts: RunFacts, session: S
 
 
 def _job(lab: Lab, submission: Submission, setting: Setting, seed: int) -> Job:
-    names = [wire_name(contract) for contract in lab.contract.values()]
+    names = [wire_name(contract, lab) for contract in lab.contract.values()]
     return Job(
         cells=tuple(SourceCell(cell.kind, cell.source) for cell in submission.cells),
         seed=seed,

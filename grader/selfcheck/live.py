@@ -123,7 +123,7 @@ def look(lab: Lab, namespace: dict[str, Any]) -> RunFacts:
     """The facts a run would have left: which objects are meant, the kept models, the files of ``keep``."""
     found: list[Found] = []
     kept: dict[str, bytes] = {}
-    for name in map(wire_name, lab.contract.values()):
+    for name in [wire_name(contract, lab) for contract in lab.contract.values()]:
         thing = find.find(name, namespace)
         if thing is None:
             found.append(Found(name=name.name, found_as="", how="missing", type_name=""))

@@ -46,6 +46,10 @@ open("kept", "wb").write(kept)
 again = helpers.rebuild_kept("kept", "")
 told["weights"] = all(np.array_equal(a, b) for a, b in zip(recurrent.get_weights(), again.get_weights(), strict=True))
 told["random again"] = bool(np.ptp(build().get_weights()[0]) > 0)
+
+pixels = keras.Input((4,))
+divided = keras.Model(pixels, keras.layers.Dense(2)(pixels / 255.0))
+told["kinds"] = helpers.describe(keras.Sequential([divided, keras.layers.Softmax()]))["kinds"]
 print(json.dumps(told))
 """
 
@@ -73,3 +77,8 @@ def test_a_rebuilt_model_has_the_kept_weights_and_chance_is_left_as_it_was(told:
     """The zeros that stand in while it is built are all replaced, and gone afterwards."""
     assert told["weights"]
     assert told["random again"]
+
+
+def test_the_kinds_of_a_model_name_its_operations_too(told: dict):
+    """`inputs / 255` of a functional model is no layer, and tells as much; in a model that is a layer as well."""
+    assert told["kinds"] == ["InputLayer", "TrueDivide", "Dense", "Softmax"]

@@ -1,13 +1,19 @@
 """The custom training lab: its suite's own answers are right, and nobody can foresee its questions."""
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from grader import wire
 from grader.checks.judge import judge
+from grader.checks.marks import Mark, running
 from grader.checks.student import Bench
 from grader.grading import Setting
 from grader.labs import load_lab
@@ -167,3 +173,127 @@ def test_chance_comes_from_the_secret_and_the_submission(lab):
 
     assert seed("s", "a") == seed("s", "a")
     assert len({seed("s", "a"), seed("s", "b"), seed("t", "a")}) == 3
+
+
+# ---------------------------------------------------------------- whose gradients
+
+ASKED = """
+import json, keras, numpy as np, tensorflow as tf
+from grader.probe import helpers, hooks
+
+hooks.install()
+
+class Model:
+    def __init__(self):
+        self.w = tf.Variable(0.0)
+
+@tf.function
+def step(w, x, y):
+    with tf.GradientTape() as tape:
+        value = tf.reduce_mean((w * x - y) ** 2)
+    w.assign_sub(0.1 * tape.gradient(value, w))
+
+def traced(model, xs, ys):
+    while abs(float(model.w) - 3) > 0.1:
+        step(model.w, tf.constant(xs), tf.constant(ys))
+    done.append("traced")
+
+def formula(model, xs, ys):
+    model.w.assign((xs * ys).sum() / (xs * xs).sum())
+    done.append("formula")
+
+@tf.function
+def traced_formula(model, xs, ys):
+    model.w.assign(tf.reduce_sum(xs * ys) / tf.reduce_sum(xs * xs))
+
+def fitted(model, xs, ys):
+    line = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    line.compile("sgd", "mse")
+    line.fit(xs[:, None], ys[:, None], verbose=0)
+    model.w.assign(line.get_weights()[0][0, 0])
+
+def broken(model, xs, ys):
+    raise ValueError("no")
+
+xs = np.linspace(-2, 2, 50).astype("float32")
+done, told = [], {}
+traced(Model(), xs, 3 * xs)  # as the notebook does, so that its step is traced
+for train in (traced, formula, traced_formula, fitted, broken):
+    before = hooks.RECORDER.own_gradients
+    if train is traced:
+        train(Model(), xs, 3 * xs)
+        told["seen"] = hooks.RECORDER.own_gradients - before
+        done.clear()
+    told[train.__name__] = helpers.takes_gradients(train, Model(), xs, 3 * xs)
+told["done"] = done
+told["eager"] = tf.config.functions_run_eagerly()
+with tf.GradientTape() as tape:
+    value = Model().w
+    tape.watch(value)
+told["again"] = tape.gradient(value, value) is not None
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.slow
+def test_a_tape_in_a_step_that_was_traced_before_is_seen(tmp_path):
+    """A traced step is not Python any more; line by line it is, and neither a formula nor `fit` comes to a tape then."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told == {
+        "seen": 0,
+        "traced": True,
+        "formula": False,
+        "traced_formula": False,
+        "fitted": False,
+        "broken": False,
+        "done": ["formula"],  # the call was ended at the first gradient
+        "eager": False,
+        "again": True,
+    }
+
+
+class Asked:
+    """A student whose `train` counts as said, and takes gradients line by line or not."""
+
+    def __init__(self, *, keras=0, own=0, line_by_line=False):
+        self.counts = [{"keras_calls": 1, "own_gradients": 4}, {"keras_calls": 1 + keras, "own_gradients": 4 + own}]
+        self.line_by_line, self.asked = line_by_line, []
+        self.slope = 0.0
+        self.train = SimpleNamespace(call=self._trained)
+        self.Model = SimpleNamespace(new=lambda: self)
+
+    def helper(self, name, *args, kind="pure"):
+        self.asked.append((name, kind))
+        return self.counts.pop(0) if name == "training_summary" else self.line_by_line
+
+    def _trained(self, *args, **options):
+        self.slope = 1.0
+
+
+@pytest.mark.parametrize(
+    ("student", "share", "again"),
+    [
+        (Asked(own=100), None, False),
+        (Asked(line_by_line=True), None, True),
+        (Asked(), 0.2, True),
+        (Asked(keras=1), 0.4, False),
+        (Asked(keras=1, own=1, line_by_line=True), 0.4, False),
+    ],
+)
+def test_a_loop_earns_its_points_by_gradients_of_its_own(suite, monkeypatch, student, share, again):
+    """Seen at once, or where it is asked again line by line; with `fit` 2 of 5 points, with a formula 1."""
+    monkeypatch.setattr(suite, "line_of", lambda model: (model.slope, 0.0))
+    with running(Mark("loop", 5, Evidence.OBSERVED)) as record:
+        suite.test_trained_by_a_loop_of_your_own(student, np.random.default_rng(0))
+    assert record.fraction == share
+    assert (("takes_gradients", "mutating") in student.asked) is again

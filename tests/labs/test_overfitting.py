@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from grader import heldout, wire
+from grader.checks.marks import CheckFailed, Mark, running
 from grader.datasets import resolve
 from grader.heldout.mount import mounted
 from grader.labs import Lab, load_lab
 from grader.labs.starter import read_reference, reference_path, source
-from grader.records import Tier
+from grader.records import Evidence, Tier
 
 LAB = Path(__file__).parents[2] / "labs" / "overfitting"
 MODELS = ("baseline", "smaller", "bigger", "l2", "dropout")
@@ -136,3 +138,44 @@ def test_the_handout_names_what_is_graded(lab, name):
     assert re.search(r"1[,、] ?5 ?(and|、|,) ?10", text)
     for word in ("float32", "x_train.shape", "batch_size=128", "grader check overfitting.ipynb"):
         assert word in text
+
+
+def asked_for_encoding(suite, drawn, function):
+    """(share of the points, what is said) of a notebook with this multi_hot_sequences."""
+
+    def answered(sequences, dimension):
+        try:
+            return function(sequences, dimension)
+        except IndexError as error:
+            raise CheckFailed(f"it raised {error}") from None
+
+    with running(Mark("encoding", 20, Evidence.VERIFIED)) as record:
+        suite.test_multi_hot_encoding(SimpleNamespace(multi_hot_sequences=answered), drawn)
+    return record.fraction, record.found
+
+
+def with_index(make_index):
+    def multi_hot_sequences(sequences, dimension):
+        results = np.zeros((len(sequences), dimension), dtype="float32")
+        for row, words in enumerate(sequences):
+            results[row, make_index(words)] = 1.0
+        return results
+
+    return multi_hot_sequences
+
+
+def test_an_empty_review_costs_one_point_and_no_more(suite, drawn):
+    """`np.array([])` holds floats and is no index: right for every review of the data, wrong for a review without words."""
+    assert asked_for_encoding(suite, drawn, with_index(list))[0] == 1
+    fraction, found = asked_for_encoding(suite, drawn, with_index(np.array))
+    assert fraction == pytest.approx(19 / 20)
+    assert "an empty review, one without any known word" in found
+    assert "another dimension" not in found
+
+
+@pytest.mark.parametrize(("name", "told"), [("handout.md", "a review may be empty"), ("handout.zh.md", "评论可能为空")])
+def test_students_are_told_that_a_review_may_be_empty(name, told):
+    """In both handouts, and by the public suite's own description."""
+    assert told in (LAB / name).read_text(encoding="utf-8")
+    public = (LAB / "public_tests" / "test_overfitting_public.py").read_text(encoding="utf-8")
+    assert "a review may be empty" in public

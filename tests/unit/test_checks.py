@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from grader import rubric, wire
+from grader.checks.classifier import scales_inside
 from grader.checks.hidden import cos, exp, hidden_function, log, sigmoid, sin, sqrt, square, tanh
 from grader.checks.judge import Suites, judge
 from grader.checks.student import Bench
 from grader.errors import LabError
+from grader.pools.serve import _Terminated
 from grader.probe import Probe
 from grader.records import Artifact, Ending, Evidence, Outcome, Tier
 from grader.runner import RunFacts
@@ -653,6 +656,13 @@ def test_a_check_that_is_interrupted_leaves_no_half_judged_suite(judged, suites)
     assert one(judged, "student.f(1)", suites=suites).outcome is Outcome.PASSED
 
 
+def test_a_worker_that_has_to_end_ends_the_judging_too(judged, suites):
+    """What comes in the middle of a check is not the check's: no outcome is made of it, and so no run."""
+    with pytest.raises(_Terminated):
+        one(judged, "from grader.pools.serve import _Terminated; raise _Terminated", suites=suites)
+    assert not suites._kept
+
+
 def test_judging_again_and_again_holds_no_submission(judged, suites):
     """What was judged can be let go of: a worker's memory does not grow with the class."""
     import gc
@@ -712,3 +722,24 @@ def test_objects_that_stay_inside_can_be_used_further(judged):
     """
     result = one(judged, body, namespace={"Thing": Counter, "f": lambda counter: counter.count * 2})
     assert result.outcome is Outcome.PASSED, result.staff_note
+
+
+@pytest.mark.parametrize(
+    ("kinds", "scales"),
+    [
+        (["Rescaling", "Flatten", "Dense"], True),
+        (["InputLayer", "TrueDivide", "Flatten", "Dense"], True),
+        (["Reshape", "RandomTranslation", "RandomRotation", "Multiply", "Conv2D", "Dense"], True),
+        (["InputLayer", "Flatten", "BatchNormalization", "Dense"], True),
+        (["Flatten", "LayerNormalization", "EinsumDense"], True),
+        (["Conv2D", "BatchNormalization", "Flatten", "Dense"], False),
+        (["Flatten", "Dense", "Rescaling"], False),
+        (["Flatten", "Dense", "Dense"], False),
+        (["SeparableConv2D", "Normalization"], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_a_model_scales_its_inputs_wherever_that_happens_before_its_first_dense_or_convolutional_layer(kinds, scales):
+    """Nested or not, a layer or an operation, behind a reshape or an augmentation."""
+    assert scales_inside(SimpleNamespace(description=lambda: {"kinds": kinds})) is scales

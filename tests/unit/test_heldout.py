@@ -7,11 +7,13 @@ import json
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from grader import datasets, heldout
+from grader.checks.convention import as_trained
 from grader.datasets import DATASETS, read
 from grader.heldout import chance, transform
 from grader.heldout.division import divide
@@ -456,3 +458,70 @@ def test_only_images_can_be_shifted():
     """Asking flowers to move is the lab author's mistake and says so."""
     with pytest.raises(TypeError, match="iris has no pixels"):
         heldout.draw("lab", source_of("iris"), SECRET, ONE).shifted()
+
+
+# ---------------------------------------------------------------- the range that a model wants to be asked in
+
+
+class Reader:
+    """A classifier that reads well in the range it was trained on, and worse elsewhere. ``x``: what its fit recorded."""
+
+    def __init__(self, drawn, home, well=0.92, elsewhere=0.89, x=None):
+        self.labels, self.home, self.well, self.elsewhere = drawn.labels, home, well, elsewhere
+        self.live, self.asked = None, []
+        self.bench = SimpleNamespace(helper=lambda *_, **__: {"fits": [{"x": x or {"type": "_ShuffleDataset"}}]})
+
+    def predict(self, rows):
+        values = rows.array()
+        self.asked.append((round(float(values.min()), 2), round(float(values.max()), 2)))
+        at_home = abs(values.min() - self.home[0]) < 0.05 * (self.home[1] - self.home[0]) and (
+            abs(values.max() - self.home[1]) < 0.3 * (self.home[1] - self.home[0])
+        )
+        wrong = np.arange(len(values)) >= (self.well if at_home else self.elsewhere) * len(values)
+        return np.eye(10)[(self.labels[: len(values)] + wrong) % 10]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("scaling", ["0 to 1", "-1 to 1", "standardised"])
+def test_a_model_whose_range_was_not_recorded_is_asked_where_it_reads_best(name, scaling):
+    """A tf.data data set scaled in `Dataset.map`: -1 to 1 read in 0 to 1 costs three digits in a hundred, all the points."""
+    drawn = heldout.draw(name, source_of(name), SECRET, ONE)
+    pixels = drawn.public_inputs.array()
+    mean, sd = float(pixels.mean()), float(pixels.std())
+    low, high = {"0 to 1": (0, 1), "-1 to 1": (-1, 1), "standardised": (-mean / sd, (1 - mean) / sd)}[scaling]
+    asked = as_trained(Reader(drawn, (low, high)), drawn)
+    assert (asked.low, asked.high) == pytest.approx((low, high))
+
+
+def test_grey_values_are_asked_only_where_they_are_read_clearly_better():
+    """For them points are lost, and a model of 0 to 1 reads them about as well."""
+    drawn = heldout.draw("mnist", source_of("mnist"), SECRET, ONE)
+    assert as_trained(Reader(drawn, (0, 255), 0.92, 0.89), drawn).high == 1
+    assert as_trained(Reader(drawn, (0, 255), 0.87, 0.14), drawn).high == 255
+
+
+def test_a_range_that_is_better_by_chance_only_is_not_chosen():
+    """Two of 800 digits more."""
+    drawn = heldout.draw("mnist", source_of("mnist"), SECRET, ONE)
+    assert as_trained(Reader(drawn, (-1, 1), 0.9225, 0.92), drawn).low == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0, 1, (0, 1)), (-1, 1, (-1, 1)), (0, 255, (0, 255)), (-0.42, 2.82, (-0.42, 2.82))]
+)
+def test_a_model_whose_range_was_recorded_is_asked_in_it_and_nothing_else(low, high, expected):
+    """Arrays given to `fit`."""
+    drawn = heldout.draw("mnist", source_of("mnist"), SECRET, ONE)
+    reader = Reader(drawn, (0, 1), x={"low": low, "high": high})
+    asked = as_trained(reader, drawn)
+    assert (asked.low, asked.high) == expected
+    assert not reader.asked
+
+
+def test_a_model_that_gives_no_scores_is_asked_once_and_left_to_its_checks():
+    """Which range it knows cannot be told, and what is wrong with it is for a check to say."""
+    drawn = heldout.draw("mnist", source_of("mnist"), SECRET, ONE)
+    reader = Reader(drawn, (0, 1))
+    reader.predict = lambda rows: reader.asked.append(rows) or np.zeros((len(rows), 3))
+    assert as_trained(reader, drawn) is drawn
+    assert len(reader.asked) == 1

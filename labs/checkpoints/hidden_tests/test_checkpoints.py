@@ -224,7 +224,7 @@ def restored(student, saved):
     try:
         return saved.load_weights(layers)
     except AssertionError as error:
-        model = restored_by_place(student, saved, layers)
+        model = restored_alone(saved) or restored_by_place(student, saved, layers)
         if model is not None:
             return model
         fail(
@@ -234,9 +234,19 @@ def restored(student, saved):
         )
 
 
+def restored_alone(saved):
+    """The model of a whole-model file that brings its own layers; None if it is none, or needs the student's code."""
+    if not saved.path.endswith(".keras"):
+        return None
+    try:
+        return saved.load_model()
+    except AssertionError:
+        return None
+
+
 def restored_by_place(student, saved, layers):
     """The same for a model of a class of the student's own, whose file names the class's attributes; None if not."""
-    if not saved.path.endswith(".h5"):
+    if not saved.path.endswith((".h5", ".keras")):
         return None
     try:
         return saved.load_weights(layers, student.weight_places(student.create_model.new()))

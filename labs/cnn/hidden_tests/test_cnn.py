@@ -9,15 +9,14 @@ submission. What it raises is part of what it does: where the sizes make no sens
 import numpy as np
 
 from grader.checks import VERIFIED, Parts, assert_accuracy, award, check, require
-from grader.checks.classifier import assert_saved_is_model, scores
-from grader.checks.convention import at_home
+from grader.checks.classifier import assert_saved_is_model, scales_inside, scores
+from grader.checks.convention import as_trained
 
 DIGITS = 10
 #: More than any network of this lab needs, and far less than a table of the test digits (3.9 million on the full data).
 NO_TABLE = 1_000_000
 #: The share of "accuracy" that is left to a network that reads raw grey values: it trains nearly as well (measured).
 UNSCALED = 0.9
-SCALING = {"Rescaling", "Normalization", "BatchNormalization", "LayerNormalization"}
 #: A digit that moves by two pixels stays in the picture: MNIST has a margin of four.
 MOVED = 2
 
@@ -30,7 +29,7 @@ MOVED = 2
 )
 def test_reads_unseen_digits(student, heldout, threshold):
     """Your network reads digits it has never seen."""
-    digits = at_home(student.model, heldout)
+    digits = as_trained(student.model, heldout)
     parameters = student.model.parameters()
     require(
         parameters is not None and parameters <= NO_TABLE,
@@ -41,7 +40,7 @@ def test_reads_unseen_digits(student, heldout, threshold):
     value = assert_accuracy(
         scores(student.model, digits.inputs, DIGITS), digits.labels, threshold("accuracy"), classes=DIGITS
     )
-    if digits.high > 2 and not SCALING & set(kinds_of(student)[:3]):
+    if digits.high > 10 and not scales_inside(student.model):
         award(
             UNSCALED,
             found=f"{value:.1%} of the held-out examples are right, asked in grey values from 0 to 255",
@@ -59,7 +58,7 @@ def test_reads_unseen_digits(student, heldout, threshold):
 )
 def test_reads_moved_digits(student, heldout, threshold):
     """Your network still reads digits that were moved by two pixels, where a dense one fails."""
-    digits = at_home(student.model, heldout)
+    digits = as_trained(student.model, heldout)
     moved = digits.shifted(MOVED, 1.0)
     assert_accuracy(scores(student.model, moved, DIGITS), digits.labels, threshold("shifted"), classes=DIGITS)
 
@@ -152,7 +151,7 @@ def test_computes_the_output_size(student, chance):
 )
 def test_the_saved_file_is_the_model(student, heldout):
     """`cnn.keras` can be loaded without your notebook and predicts what your model predicts."""
-    digits = at_home(student.model, heldout).subset(200)
+    digits = as_trained(student.model, heldout).subset(200)
     assert_saved_is_model(student, "cnn.keras", student.model, digits.inputs, DIGITS)
 
 

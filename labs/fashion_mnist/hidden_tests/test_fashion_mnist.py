@@ -11,7 +11,7 @@ import numpy as np
 
 from grader.checks import OBSERVED, VERIFIED, Parts, assert_accuracy, award, check, fail, measure
 from grader.checks.classifier import epoch_losses, fell, fits, probability_parts, require_moved, scores
-from grader.checks.convention import at_home
+from grader.checks.convention import as_trained
 from grader.rubric import linear_credit
 
 CLASSES = 10
@@ -34,7 +34,7 @@ SHORT = {0: ("tshirt", "top"), 1: ("pant",), 9: ("boot",)}
 def test_recognises_unseen_clothes(student, heldout, threshold):
     """Your model recognises pieces of clothing it has never seen."""
     student.model.require_budget(hint="A dense network with 128 hidden units has 101,770 and is enough.")
-    images = at_home(student.model, heldout)
+    images = as_trained(student.model, heldout)
     assert_accuracy(
         scores(student.model, images.inputs, CLASSES), images.labels, threshold("accuracy"), classes=CLASSES
     )
@@ -48,7 +48,7 @@ def test_recognises_unseen_clothes(student, heldout, threshold):
 )
 def test_predict_label_names_what_the_model_sees(student, heldout):
     """`predict_label(image)` gives the name of the class that your model chooses, for images of every class."""
-    images = at_home(student.model, heldout)
+    images = as_trained(student.model, heldout)
     rows = rows_by_choice(scores(student.model, images.inputs, CLASSES))
     right, wrong = 0, []
     for label in range(CLASSES):
@@ -74,7 +74,7 @@ def test_predict_label_names_what_the_model_sees(student, heldout):
 )
 def test_no_class_is_abandoned(student, heldout, threshold):
     """Your model recognises each of the ten classes, even the most difficult one."""
-    images = at_home(student.model, heldout)
+    images = as_trained(student.model, heldout)
     chosen = scores(student.model, images.inputs, CLASSES).argmax(axis=1)
     recalls = [float((chosen[images.labels == label] == label).mean()) for label in range(CLASSES)]
     worst = int(np.argmin(recalls))
@@ -91,7 +91,7 @@ def test_no_class_is_abandoned(student, heldout, threshold):
 @check("probabilities", points=10, evidence=VERIFIED)
 def test_rows_are_probabilities(student, heldout):
     """Every image gets ten probabilities, the same ones whether it comes alone or in a batch."""
-    images = at_home(student.model, heldout).subset(200)
+    images = as_trained(student.model, heldout).subset(200)
     whole = scores(student.model, images.inputs, CLASSES)
     parts = probability_parts(student.model, images, whole, rows=4, batches=2)
     parts.add(
@@ -126,7 +126,7 @@ def test_was_trained_in_this_notebook(student, heldout):
 
 def knows(student, heldout):
     """Whether the model recognises most of the images it could have seen: what a loss that fell leads to."""
-    images = at_home(student.model, heldout)
+    images = as_trained(student.model, heldout)
     rows = images.public_inputs.subset(300)
     answers = scores(student.model, rows, CLASSES)
     return float((answers.argmax(axis=1) == images.public_labels[: len(rows)]).mean()) > 0.5

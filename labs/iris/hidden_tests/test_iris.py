@@ -39,9 +39,11 @@ def test_trained_by_a_loop_of_your_own(student):
     if not trained:
         require(tried, "the model's weights never changed while the notebook ran", expected=expected)
         award(0.2, found="gradients were taken, but the weights of this model did not change", expected=expected)
-    elif training.get("fits"):
-        award(0.2, found="`fit` was called on the model", expected=expected)
-    elif not training.get("tape_gradients", 0):
+    elif training.get("keras_trained"):
+        # Also as a part of another model: Sequential([model]).fit trains the same weights.
+        called = ", ".join(f"`{name}`" for name in training["keras_trained"])
+        award(0.2, found=f"the model was trained by Keras: {called} was called", expected=expected)
+    elif not training.get("own_gradients", 0):
         award(0.2, found="the weights changed, but no gradients were taken", expected=expected)
 
 

@@ -87,7 +87,8 @@ def test_loss_falls(student):
 def test_no_fit(student):
     """The model was trained by your own loop, not by `fit`."""
     training = student.model.training()
-    require(not training.get("fits"), "`fit` was called on the model", expected="a training loop of your own")
+    called = ", ".join(f"`{name}`" for name in training.get("keras_trained", ()))
+    require(not called, f"the model was trained by Keras: {called} was called", expected="a training loop of your own")
     if training.get("moved") is None:
         not_assessable("no training was seen: run `grader check` on the notebook to have it watched from the start")
 

@@ -13,9 +13,10 @@ from grader.checks.classifier import (
     fits,
     probability_parts,
     require_moved,
+    scales_inside,
     scores,
 )
-from grader.checks.convention import at_home
+from grader.checks.convention import as_trained
 
 DIGITS = 10
 
@@ -28,7 +29,7 @@ DIGITS = 10
 )
 def test_reads_unseen_digits(student, heldout, threshold):
     """Your model reads digits it has never seen."""
-    digits = at_home(student.model, heldout)
+    digits = as_trained(student.model, heldout)
     student.model.require_budget(hint="A dense network with 128 hidden units has 101,770 and reads digits well.")
     assert_accuracy(scores(student.model, digits.inputs, DIGITS), digits.labels, threshold("accuracy"), classes=DIGITS)
 
@@ -42,7 +43,7 @@ def test_reads_unseen_digits(student, heldout, threshold):
 )
 def test_reads_moved_and_darker_digits(student, heldout, threshold):
     """Your model still reads digits that are moved by one pixel and a little darker."""
-    digits = at_home(student.model, heldout)
+    digits = as_trained(student.model, heldout)
     answers = scores(student.model, digits.shifted(1, 0.7), DIGITS)
     assert_accuracy(answers, digits.labels, threshold("shifted"), classes=DIGITS)
 
@@ -50,7 +51,7 @@ def test_reads_moved_and_darker_digits(student, heldout, threshold):
 @check("probabilities", points=10, evidence=VERIFIED)
 def test_rows_are_probabilities(student, heldout):
     """Every image gets ten probabilities, the same ones whether it comes alone or in a batch."""
-    digits = at_home(student.model, heldout).subset(200)
+    digits = as_trained(student.model, heldout).subset(200)
     whole = scores(student.model, digits.inputs, DIGITS)
     parts = probability_parts(student.model, digits, whole, rows=4, batches=4)
     parts.award(expected="ten probabilities for each image, in batches of any size")
@@ -65,12 +66,11 @@ def test_rows_are_probabilities(student, heldout):
 def test_inputs_were_scaled(student, heldout):
     """The pixels were scaled to small numbers before the training."""
     fit = last_fit(student)
-    kinds = [row.get("kind") for row in layers(student)]
-    if any(kind in ("Rescaling", "Normalization", "BatchNormalization") for kind in kinds[:3]):
+    if scales_inside(student.model):
         return
     low, high, mean = (number(fit.get("x"), key) for key in ("low", "high", "mean"))
     if low is None or high is None or mean is None:  # a tf.data data set: ask in which range the model is at home
-        small = at_home(student.model, heldout) is heldout
+        small = as_trained(student.model, heldout).high <= 10
         require(small, "the model wants grey values from 0 to 255", expected="small values, such as 0 to 1")
         return
     # Grey values of digits have the mean 33. Pixels standardised one by one have outliers, and the mean 0.
@@ -137,7 +137,7 @@ def test_was_trained_in_this_notebook(student):
 )
 def test_the_saved_file_is_the_model(student, heldout):
     """`mnist.keras` can be loaded without your notebook and predicts what your model predicts."""
-    digits = at_home(student.model, heldout).subset(200)
+    digits = as_trained(student.model, heldout).subset(200)
     assert_saved_is_model(student, "mnist.keras", student.model, digits.inputs, DIGITS)
 
 
@@ -186,5 +186,5 @@ def inner(student):
 
 def gave_probabilities(student, heldout):
     """Whether the model gave the loss probabilities; one that was wrapped later was trained on what is inside."""
-    digits = at_home(student.model, heldout).subset(50)
+    digits = as_trained(student.model, heldout).subset(50)
     return are_probabilities(scores(student.model, digits.inputs, DIGITS)) and bool(student.model.compiled())

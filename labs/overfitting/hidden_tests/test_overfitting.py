@@ -167,7 +167,7 @@ def test_dropout_is_inactive_at_inference(student, heldout):
 )
 def test_multi_hot_encoding(student, heldout):
     """`multi_hot_sequences` puts a 1 where a word occurs and 0 elsewhere, as float32, for reviews it has never seen."""
-    reviews = [*heldout.reviews()[:40], [], [7], [7, 7, 7], [0, WORDS - 1]]
+    reviews = [*heldout.reviews()[:40], [7], [7, 7, 7], [0, WORDS - 1]]
     answer = encoded(student, reviews, WORDS)
     right = multi_hot(reviews, WORDS)
     off = int(((answer != 0) != (right != 0)).any(axis=1).sum())
@@ -181,8 +181,11 @@ def test_multi_hot_encoding(student, heldout):
     share.add("the columns are right", 10, True)
     share.add("there is nothing but 0 and 1, however often a word occurs", 4, bool((answer == right).all()))
     share.add("the numbers are float32", 4, answer.dtype == np.float32)
-    short = [[1, 2, 2], [0, 4], []]
-    share.add("another dimension gives as many columns", 2, fits(student, short, 5))
+    short = [[1, 2, 2], [0, 4], [3]]
+    share.add("another dimension gives as many columns", 1, fits(student, short, 5))
+    # By itself: np.array([]) holds floats and cannot be an index, so that all of a right table would be lost to it.
+    empty = fits(student, [[3], [], [0, 4]], 5)
+    share.add("an empty review, one without any known word, gives a row of zeros", 1, empty)
     share.award(found=f"an array of {answer.dtype}", expected="0.0 and 1.0 as float32")
 
 

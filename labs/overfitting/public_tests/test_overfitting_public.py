@@ -9,14 +9,29 @@ MODELS = ("baseline_model", "smaller_model", "bigger_model", "l2_model", "dropou
 
 @check("encoding", points=20, evidence=OBSERVED, hint="results[i, words] = 1.0 in an array of zeros of dtype float32.")
 def test_multi_hot_encoding(student):
-    """`multi_hot_sequences` puts a 1 where a word occurs, as float32."""
-    answer = student.multi_hot_sequences([[1, 3, 3], [0], []], 5)
-    values = as_array(answer, (3, 5), "multi_hot_sequences(sequences, dimension)")
-    right = np.array([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
+    """`multi_hot_sequences` puts a 1 where a word occurs, as float32; a review may be empty."""
+    answer = student.multi_hot_sequences([[1, 3, 3], [0]], 5)
+    values = as_array(answer, (2, 5), "multi_hot_sequences(sequences, dimension)")
+    right = np.array([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]])
     parts = Parts()
-    parts.add("a 1 in column i exactly where word i occurs", bool((values == right).all()), weight=4)
+    parts.add("a 1 in column i exactly where word i occurs", bool((values == right).all()), weight=3)
     parts.add("the numbers are float32", np.asarray(answer).dtype == np.float32, weight=1)
+    parts.add(
+        "an empty review, one without any known word, gives a row of zeros",
+        zeros_for_an_empty_review(student),
+        weight=1,
+        hint="np.array([]) holds floats and is no index: write results[i, words], or np.array(words, dtype=int).",
+    )
     parts.award(expected="rows of 0.0 and 1.0 as float32")
+
+
+def zeros_for_an_empty_review(student):
+    """Asked by itself, so that a function that raises for it is still told what else is right."""
+    try:
+        values = as_array(student.multi_hot_sequences([[], [2]], 5), (2, 5), "multi_hot_sequences")
+    except AssertionError:
+        return False
+    return bool((values == [[0, 0, 0, 0, 0], [0, 0, 1, 0, 0]]).all())
 
 
 @check("sizes", points=10, evidence=OBSERVED, hint="Build each model anew, with other numbers of units.")
