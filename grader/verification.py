@@ -1,7 +1,8 @@
 """Whether a lab's suite tells right from wrong.
 
 The reference and every correct solution of another style must score everything, the untouched starter its stated floor,
-and each mutant must land in its band. The matrix shows which check caught which mistake.
+and each mutant must land in its band. A flag on one that makes no mistake would be raised on honest hand-ins too, so it
+fails the row. The matrix shows which check caught which mistake.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from grader.errors import LabError, UsageError, plain
 from grader.labs import Lab
 from grader.labs.alternatives import read_alternatives
 from grader.labs.starter import mutate, read_mutants, read_reference, reference_path, starter
-from grader.records import Outcome, Record, Tier, Verdict
+from grader.likeness import KIND as SAME_WEIGHTS
+from grader.records import Ending, Outcome, Record, Tier, Verdict
 from grader.settings import Settings
 from grader.submissions import Cell, Submission
 
@@ -33,7 +35,8 @@ class MatrixRow(Record, frozen=True):
     """One notebook's score against its band. ``cells`` are points per check, in the suite's order.
 
     ``unassessed`` are the points of checks that this machine cannot decide (a GPU that is not there). Bands are those
-    of a machine that can: the score must lie in its band without these points or with all of them.
+    of a machine that can: the score must lie in its band without these points or with all of them. An ``unproved`` one
+    could not be run, and ``problem`` says why: that is ours, and says nothing of the lab.
     """
 
     name: str
@@ -43,22 +46,28 @@ class MatrixRow(Record, frozen=True):
     cells: tuple[float, ...]
     flags: tuple[str, ...] = ()
     missing_flags: tuple[str, ...] = ()
+    unexpected_flags: tuple[str, ...] = ()
     problem: str = ""
     unassessed: float = 0.0
+    unproved: bool = False
 
     @property
     def ok(self) -> bool:
         possible = (self.score, self.score + self.unassessed)
         in_band = any(self.low - SLACK <= score <= self.high + SLACK for score in possible)
-        return in_band and not self.missing_flags and not self.problem
+        return in_band and not self.missing_flags and not self.unexpected_flags and not self.problem
 
     @property
     def why(self) -> str:
         """Why the row is not ok, in one line; what a run says of itself is clipped."""
+        if self.unproved:
+            return f"not proved: {plain(self.problem, 300)}"
         if self.problem:
             return f"needs attention: {plain(self.problem, 300)}"
         if self.missing_flags:
             return f"the flag {', '.join(self.missing_flags)} was not raised"
+        if self.unexpected_flags:
+            return f"makes no mistake, but the flag {', '.join(self.unexpected_flags)} was raised"
         band = f"{self.low:g}" if self.low == self.high else f"{self.low:g}–{self.high:g}"
         return f"scored {self.score:g}, must score {band}"
 
@@ -78,6 +87,15 @@ class Matrix(Record, frozen=True):
     @property
     def ok(self) -> bool:
         return all(row.ok for row in self.rows)
+
+    @property
+    def wrong(self) -> tuple[MatrixRow, ...]:
+        """The rows that do not hold, of those that could be run."""
+        return tuple(row for row in self.rows if not row.ok and not row.unproved)
+
+    @property
+    def unproved(self) -> tuple[MatrixRow, ...]:
+        return tuple(row for row in self.rows if row.unproved)
 
 
 def verify(
@@ -140,11 +158,14 @@ def _verdict(out: Path, submission: Submission) -> Verdict:
 def _matrix(lab: Lab, bands: list[Band], verdicts: list[Verdict], right: int, seconds: float = 0.0) -> Matrix:
     """The first ``right`` variants make no mistake, the others are mutants."""
     rows = [
-        _row(lab, verdict, name, low, high, flags)
-        for (name, _, low, high, flags), verdict in zip(bands, verdicts, strict=True)
+        _row(lab, verdict, name, low, high, flags, honest=number < right)
+        for number, ((name, _, low, high, flags), verdict) in enumerate(zip(bands, verdicts, strict=True))
     ]
     skipped = _unassessed(lab, verdicts[0])
-    caught = [any(row.cells[i] < check.points for row in rows[right:]) for i, check in enumerate(lab.checks)]
+    mutants = [row for row in rows[right:] if not row.unproved]
+    # A mutant that could not be run might have failed any check.
+    every = len(mutants) < len(rows[right:])
+    caught = [every or any(row.cells[i] < check.points for row in mutants) for i, check in enumerate(lab.checks)]
     return Matrix(
         lab=lab.id,
         tier=verdicts[0].tier,
@@ -196,13 +217,16 @@ def _unassessed(lab: Lab, verdict: Verdict) -> dict[str, float]:
 
     None in a lab that asks for no GPU: there a check that is left out of the reference's maximum is a mistake.
     """
-    if lab.gpu == "no":
+    if lab.gpu == "no" or verdict.ending is Ending.OURS:
         return {}
     return {c.id: c.points for c in verdict.checks if c.outcome is Outcome.SKIPPED and not c.blocked_by}
 
 
-def _row(lab: Lab, verdict: Verdict, name: str, low: float, high: float, flags: tuple[str, ...]) -> MatrixRow:
-    raised = tuple(sorted({flag.kind for flag in verdict.flags}))
+def _row(
+    lab: Lab, verdict: Verdict, name: str, low: float, high: float, flags: tuple[str, ...], *, honest: bool
+) -> MatrixRow:
+    """The ``same weights`` of variants say nothing: they are made of one reference, with its seed and its layers."""
+    raised = tuple(sorted({flag.kind for flag in verdict.flags} - {SAME_WEIGHTS}))
     scores = {check.id: check.score for check in verdict.checks}
     return MatrixRow(
         name=name,
@@ -212,8 +236,10 @@ def _row(lab: Lab, verdict: Verdict, name: str, low: float, high: float, flags: 
         cells=tuple(scores.get(check.id, 0.0) for check in lab.checks),
         flags=raised,
         missing_flags=tuple(flag for flag in flags if flag not in raised),
+        unexpected_flags=raised if honest else (),
         problem="; ".join(verdict.needs_attention)[:300],
         unassessed=sum(_unassessed(lab, verdict).values()),
+        unproved=verdict.ending is Ending.OURS,
     )
 
 
