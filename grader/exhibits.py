@@ -2,13 +2,18 @@
 
 Nothing here is scored. Pictures of held-out images go to the staff's edition only; the student's shows wrong ones of
 the public half.
+
+Predictions are those of the lab's first model. Where a lab asks for several, curves and layers are kept of each, and
+their names begin with the model's: ``bigger_model: val_loss``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,6 +28,8 @@ from grader.records import Bin, Confusion, Curve, Exhibits, Flag, LayerRow, Wron
 #: Rows of the public half that are asked for pictures and for the gap; more would cost time on every run.
 PUBLIC_ROWS = 1000
 PICTURES = 6
+#: Models of one lab whose curves and layers are kept; a card draws no more.
+MODELS = 6
 #: Steps of confidence in which calibration is counted.
 BINS = 10
 #: A model whose log-loss on public rows is this many standard errors below that on untransformed withheld ones has
@@ -32,18 +39,22 @@ GAP_ERRORS = 5.0
 #: and eager computing differ by some 1e-6.
 PREDICT_ROWS = 32
 PREDICT_APART = 1e-2
+Named = TypeVar("Named", Curve, LayerRow)
 
 
 def exhibit(lab: Lab, bench: Bench, student: Student, heldout: Heldout | None) -> tuple[Exhibits, list[Flag]]:
-    """The exhibits of the lab's first model, and flags for the staff."""
+    """The exhibits of the lab's models, and flags for the staff."""
     shown = curves(bench.facts.observed)
-    contract = next((c for c in lab.contract.values() if c.kind == "model"), None)
-    if contract is None:
+    names = [contract.name for contract in lab.contract.values() if contract.kind == "model"][:MODELS]
+    if not names:
         return Exhibits(curves=shown), []
-    model: Model = getattr(student, contract.name)
+    model: Model = getattr(student, names[0])
     layers: tuple[LayerRow, ...] = ()
+    if len(names) > 1:
+        models = [(name, getattr(student, name)) for name in names]
+        shown, layers = _curves_of(models) or shown, _layers_of(models)
     try:
-        layers = _layers(model)
+        layers = layers or _layers(model)
         other = _predict_differs(bench, model, heldout) if heldout is not None else []
         if heldout is None or not heldout.label_names:
             return Exhibits(curves=shown, layers=layers), other
@@ -83,6 +94,28 @@ def _predict_differs(bench: Bench, model: Model, heldout: Heldout) -> list[Flag]
         f"`model.predict` in the notebook answers {count} of {len(kept)} public rows otherwise than the kept model"
     )
     return [Flag(kind="predict differs", message=message)]
+
+
+def _curves_of(models: Sequence[tuple[str, Model]]) -> tuple[Curve, ...]:
+    """The last fit of each model."""
+    found: list[Curve] = []
+    for name, model in models:
+        with contextlib.suppress(CheckFailed):  # there is no such model
+            found += [_named(name, curve) for curve in curves(model.training())]
+    return tuple(found)
+
+
+def _layers_of(models: Sequence[tuple[str, Model]]) -> tuple[LayerRow, ...]:
+    found: list[LayerRow] = []
+    for name, model in models:
+        with contextlib.suppress(CheckFailed):
+            found += [_named(name, row) for row in _layers(model)]
+    return tuple(found)
+
+
+def _named(model: str, thing: Named) -> Named:
+    """Named after its model. A student's own name cannot be taken for a model's: it loses what the two are told by."""
+    return msgspec.structs.replace(thing, name=f"{model}: {thing.name.replace(': ', ':')}")
 
 
 def curves(observed: dict[str, Any]) -> tuple[Curve, ...]:

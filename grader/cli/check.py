@@ -56,7 +56,8 @@ def check(app: App, notebook: Path, lab: str | None, out: Path) -> int:
 
         for line in before_running(intake.submissions[0], labs[name], settings):
             say(line, err=True)
-        say(f"running {safe(str(notebook))}, then {len(labs[name].public_checks)} public checks", err=True)
+        count = len(labs[name].public_checks)
+        say(f"running {safe(str(notebook))}, then {count} public check{'s' if count != 1 else ''}", err=True)
         with interruptible(lambda: "nothing was changed"), _waiting() as show:
             result = check_notebook(notebook, labs[name], settings, out, show)
         code = EXIT_OURS if result.verdict.needs_attention else 0

@@ -43,6 +43,10 @@ DEPTH_CAP = 32
 #: Beginnings and ends of `fit` that are told of one run.
 FITS_CAP = 2_000
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+#: Frames that a traceback is kept with; IPython itself folds a recursion, so what is beyond was made.
+FRAMES_CAP = 100
+#: Where a frame of the hooks around `fit` and the like begins: they are ours, and tell nobody anything.
+HOOKS = re.compile(r"\s*File .*[/\\]grader[/\\](?:probe|driver)[/\\]\w+\.py:\d+")
 
 
 class OutputFlood(Exception):
@@ -241,7 +245,7 @@ class _Session:
             self.channel.send(wire.CellDone(number, how == "ok", seconds, how if how != "ok" else "", message))
             return
         kind, message = str(error.get("ename", ""))[:200], _both_ends(str(error.get("evalue", "")))
-        traceback = ANSI.sub("", "\n".join(str(part) for part in error.get("traceback", [])[:40]))[:TEXT_CAP]
+        traceback = _without_hooks(error.get("traceback", []))
         line = _line_of(traceback)
         lines = cell.source.splitlines()
         source = lines[line - 1][:300] if line and 0 < line <= len(lines) else ""
@@ -259,6 +263,14 @@ def _patience(kernel: kernels.Kernel, seconds: float) -> Patience:
 def _both_ends(message: str) -> str:
     """A long message without its middle: TensorFlow puts a graph's traceback before what happened."""
     return message if len(message) <= 2000 else f"{message[:1000]} … {message[-990:]}"
+
+
+def _without_hooks(frames: Any) -> str:
+    """An IPython traceback without our own frames. A long one loses its middle: its end says what happened."""
+    told = [ANSI.sub("", str(frame)) for frame in [*frames[:FRAMES_CAP], *frames[FRAMES_CAP:][-FRAMES_CAP:]]]
+    text = "\n".join(frame for frame in told if not HOOKS.match(frame))
+    half = TEXT_CAP // 2 - 10
+    return text if len(text) <= TEXT_CAP else f"{text[:half]}\n…\n{text[-half:]}"
 
 
 def _line_of(traceback: str) -> int | None:

@@ -2,7 +2,7 @@
 
 What an edition may show is decided here, once, by building a view that holds nothing else: a template cannot
 leak what it is not given. The student's view has no flags, no staff notes, no thresholds, no reasons for attention,
-no executed cells, and no pictures that are not public.
+no executed cells, and no pictures that are not public; of a traceback it has the frames of the notebook's own cells.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from grader.reports.language import Language, Words, words
 from grader.reports.page import render
 from grader.reports.phrases import NOTHING, Phrases, translated
 from grader.reports.pictures import data_uri
-from grader.reports.summary import lost, summarize
+from grader.reports.summary import after_error, lost, summarize
+from grader.reports.text import own_frames
 
 MAX_PICTURES = 24
 MAX_COSTS = 3
@@ -103,6 +104,15 @@ class Pair(Record, frozen=True):
     count: int
 
 
+class ModelView(Record, frozen=True):
+    """A model's table of layers; it has a ``name`` where the lab asks for several."""
+
+    name: str
+    layers: tuple[LayerRow, ...]
+    left_out: int
+    parameters: int
+
+
 class Staff(Record, frozen=True):
     """What only staff see."""
 
@@ -128,11 +138,13 @@ def render_card(
     ``phrases`` translates what the suites say, see ``grader.reports.phrases``.
     """
     said = words(language)
-    verdict = translated(verdict, phrases)
+    verdict = after_error(translated(verdict, phrases), said)
     staff = _staff(verdict, exhibits, executed_cells) if edition == "staff" else None
     if edition != "staff":
         verdict, exhibits = _for_student(verdict, exhibits)
     checks = sorted((_check(check, verdict, said) for check in verdict.checks), key=_urgency)
+    unread = verdict.ending in wording.UNREAD
+    ran = not unread and bool(verdict.environment.python)
     return render(
         "card.html",
         language,
@@ -144,23 +156,24 @@ def render_card(
         ending=wording.ending(verdict.ending, said),
         level=wording.level(verdict.level, said),
         scored=verdict.max_score > 0 and verdict.ending is not Ending.OURS,
-        advisory=verdict.level is Level.L0,
+        unread=wording.unread(verdict.ending, verdict.ending_detail, said)[0] if unread else None,
+        ran=ran,
+        untried=sum(view.counts for view in checks) if unread else 0,
+        advisory=ran and verdict.level is Level.L0,
         tier=wording.tier(verdict.tier, said),
         stages=[(wording.stage(name, said), seconds) for name, seconds in verdict.timings.items()],
         grade=grade,
         checks=checks,
-        costs=[view for view in checks if view.counts and view.lost > 0][:MAX_COSTS],
+        costs=[] if unread else [view for view in checks if view.counts and view.lost > 0][:MAX_COSTS],
         segments=_segments(verdict.checks, said),
         grades=[wording.evidence(grade, said) for grade in (Evidence.VERIFIED, Evidence.OBSERVED)],
-        panels=charts.panels(exhibits.curves),
+        trainings=charts.trainings(exhibits.curves),
         confusion=_drawable(exhibits.confusion),
         pairs=_pairs(exhibits.confusion),
         correct=_correct(exhibits.confusion),
         calibration=charts.calibration(exhibits.calibration),
         pictures=_pictures(exhibits.wrong),
-        layers=exhibits.layers[:MAX_LAYERS],
-        layers_left_out=max(0, len(exhibits.layers) - MAX_LAYERS),
-        parameters=_parameters(exhibits.layers),
+        models=_models(exhibits.layers),
     )
 
 
@@ -178,8 +191,11 @@ def _for_student(verdict: Verdict, exhibits: Exhibits) -> tuple[Verdict, Exhibit
         msgspec.structs.replace(check, staff_note="", figure=_bare(check.figure)) for check in verdict.checks
     )
     public = tuple(picture for picture in exhibits.wrong if picture.public)
+    errors = tuple(
+        msgspec.structs.replace(error, traceback=own_frames(error.traceback)) for error in verdict.cell_errors
+    )
     return (
-        msgspec.structs.replace(verdict, checks=checks, flags=(), needs_attention=()),
+        msgspec.structs.replace(verdict, checks=checks, cell_errors=errors, flags=(), needs_attention=()),
         msgspec.structs.replace(exhibits, wrong=public),
     )
 
@@ -280,8 +296,20 @@ def _correct(confusion: Confusion | None) -> tuple[int, int]:
     return right, sum(sum(row) for row in confusion.matrix)
 
 
-def _parameters(layers: Sequence[LayerRow]) -> int:
-    return sum(layer.parameters for layer in layers)
+def _models(rows: Sequence[LayerRow]) -> list[ModelView]:
+    """The models whose layers these are; of several, each row names its own (see ``grader.exhibits``)."""
+    found: dict[str, list[LayerRow]] = {}
+    for row in rows:
+        model, layer = charts.owner(row.name)
+        found.setdefault(model, []).append(msgspec.structs.replace(row, name=layer))
+    left = MAX_LAYERS
+    views = []
+    for name, layers in found.items():
+        shown = tuple(layers[:left])
+        left -= len(shown)
+        parameters = sum(layer.parameters for layer in layers)
+        views.append(ModelView(name=name, layers=shown, left_out=len(layers) - len(shown), parameters=parameters))
+    return views
 
 
 def _staff(verdict: Verdict, exhibits: Exhibits, cells: Sequence[ExecutedCell]) -> Staff:

@@ -14,6 +14,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+import msgspec
 import pygal
 from markupsafe import Markup
 from pygal.style import Style
@@ -59,18 +60,54 @@ class Panel(Record, frozen=True):
     svg: Markup
 
 
-def panels(curves: Sequence[Curve]) -> tuple[Panel, ...]:
-    """The curves grouped and drawn; curves without a single finite value are left out."""
-    return _panels(tuple(curves))
+class Training(Record, frozen=True):
+    """The training of one model, named where a lab asks for several: what is drawn, and what one epoch left."""
+
+    model: str
+    drawn: tuple[Panel, ...]
+    once: tuple[Line, ...]
 
 
-@functools.lru_cache(maxsize=4)  # both editions of a card draw the same curves
-def _panels(curves: tuple[Curve, ...]) -> tuple[Panel, ...]:
+def trainings(curves: Sequence[Curve]) -> tuple[Training, ...]:
+    """The trainings that the curves are of. Of many models each has fewer panels, the loss first: a card stays as small."""
+    found: dict[str, list[Curve]] = {}
+    for curve in curves:
+        model, metric = owner(curve.name)
+        found.setdefault(model, []).append(msgspec.structs.replace(curve, name=metric))
+    if len(found) > 1:  # Keras tells an epoch's metrics by name, accuracy before loss
+        for own in found.values():
+            own.sort(key=lambda curve: curve.name.removeprefix("val_") != "loss")
+    most = max(1, MAX_PANELS // max(1, len(found)))
+    drawn = [(model, panels(own, most)) for model, own in list(found.items())[:MAX_PANELS]]
+    return tuple(
+        Training(
+            model=model,
+            drawn=tuple(panel for panel in own if panel.svg),
+            once=tuple(line for panel in own if not panel.svg for line in panel.lines),
+        )
+        for model, own in drawn
+        if own
+    )
+
+
+def owner(name: str) -> tuple[str, str]:
+    """The model that a curve or layer belongs to and its own name; no model where the lab asks for one only."""
+    model, apart, own = name.partition(": ")
+    return (model, own) if apart else ("", name)
+
+
+def panels(curves: Sequence[Curve], most: int = MAX_PANELS) -> tuple[Panel, ...]:
+    """The curves grouped and drawn, at most so many; curves without a single finite value are left out."""
+    return _panels(tuple(curves), most)
+
+
+@functools.lru_cache(maxsize=2 * MAX_PANELS)  # both editions of a card draw the same curves
+def _panels(curves: tuple[Curve, ...], most: int) -> tuple[Panel, ...]:
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         if any(_finite(value) is not None for value in curve.values):
             groups.setdefault(curve.name.removeprefix("val_"), []).append(curve)
-    return tuple(_panel(name, group[:2]) for name, group in list(groups.items())[:MAX_PANELS])
+    return tuple(_panel(name, group[:2]) for name, group in list(groups.items())[:most])
 
 
 def _panel(name: str, curves: Sequence[Curve]) -> Panel:

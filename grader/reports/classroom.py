@@ -13,11 +13,15 @@ import statistics
 from collections.abc import Sequence
 
 from grader.records import Ending, Level, Outcome, Record, Tier, Verdict
+from grader.reports.summary import kept_from
+from grader.reports.text import clip
 
 #: Below this, a correlation is chance: with 8 runs that have nothing in common it exceeds 0.6 in one case of ten.
 ENOUGH_RUNS = 8
 #: Columns of the distribution: tenths of the maximum, 100 % in the last.
 TENTHS = 10
+#: Characters of the reason that the overview shows; the card has all of it.
+WHY = 160
 SHOWN = 8
 """Rows of the lists of slowest runs and of common advice."""
 
@@ -36,7 +40,8 @@ class CheckScore(Record, frozen=True):
 class ClassRow(Record, frozen=True):
     """One run as the overview shows it. ``card`` and ``page`` are paths relative to the overview, with ``/``.
 
-    ``advice`` holds the English sentences that the student's card gives as next steps.
+    ``why`` says why it needs a look: the first reason of ours, or the kind and message of the first flag. ``advice`` holds
+    the English sentences that the student's card gives as next steps.
     """
 
     lab: str
@@ -50,6 +55,7 @@ class ClassRow(Record, frozen=True):
     seconds: float = 0.0
     needs_attention: bool = False
     flags: int = 0
+    why: str = ""
     lab_title: str = ""
     language: str = "en"
     card: str = ""
@@ -114,6 +120,7 @@ def class_row(verdict: Verdict, slug: str) -> ClassRow:
         ending=verdict.ending,
         needs_attention=bool(verdict.needs_attention),
         flags=len(verdict.flags),
+        why=_why(verdict),
         level=verdict.level,
         tier=verdict.tier,
         data=verdict.data,
@@ -135,10 +142,20 @@ def class_row(verdict: Verdict, slug: str) -> ClassRow:
     )
 
 
+def _why(verdict: Verdict) -> str:
+    told = [*verdict.needs_attention, *(f"{flag.kind}: {flag.message}" for flag in verdict.flags)]
+    return clip(told[0], WHY) if told else ""
+
+
 def _advice(verdict: Verdict) -> tuple[str, ...]:
-    """What the card says to do: about errors, and about checks that earned less than they could."""
+    """What the card says to do: about errors, and about checks that earned less than they could.
+
+    Not where the card sends the student to a failed cell instead: its error has advice of its own.
+    """
     about_errors = [error.advice.text for error in verdict.cell_errors if error.advice]
-    hints = [check.hint for check in verdict.checks if check.outcome is Outcome.FAILED and check.points > 0]
+    kept = kept_from(verdict)
+    failed = [check for check in verdict.checks if check.outcome is Outcome.FAILED and check.points > 0]
+    hints = [check.hint for check in failed if not kept.get(check.id)]
     lines = [line for hint in hints for line in hint.split("\n")]
     return tuple(dict.fromkeys(text for text in about_errors + lines if text))
 

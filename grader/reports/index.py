@@ -13,7 +13,7 @@ import msgspec
 
 from grader.records import Record
 from grader.reports import wording
-from grader.reports.classroom import Advice, ClassRow, LabFigures, advice, figures, slowest
+from grader.reports.classroom import ENOUGH_RUNS, Advice, ClassRow, LabFigures, advice, figures, slowest
 from grader.reports.language import Language, Words, words
 from grader.reports.page import href, render
 from grader.reports.phrases import NOTHING, Phrases
@@ -90,6 +90,7 @@ def render_index(
         course_name,
         language,
         labs=labs,
+        undecided=any(item.discrimination is None for lab in labs for item in lab.items),
         parts=divided,
         attention=[view for view in views if view.row.needs_attention or view.row.flags],
         slowest=[_row(row, said) for row in slowest(rows)],
@@ -101,7 +102,15 @@ def _page(
     views: Sequence[RowView], titles: Mapping[str, str], course_name: str, language: Language, **sections: object
 ) -> str:
     """Sections that are not given are not on the page."""
-    empty: dict[str, object] = {"labs": (), "parts": (), "attention": (), "slowest": (), "advice": (), "part": None}
+    empty: dict[str, object] = {
+        "labs": (),
+        "parts": (),
+        "attention": (),
+        "slowest": (),
+        "advice": (),
+        "part": None,
+        "undecided": False,
+    }
     return render(
         "index.html",
         language,
@@ -112,6 +121,7 @@ def _page(
         titles=titles,
         endings=sorted({view.ending.name for view in views}),
         named=NAMED,
+        enough_runs=ENOUGH_RUNS,
         at_once=AT_ONCE,
         **{**empty, **sections},
     )

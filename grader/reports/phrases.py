@@ -6,6 +6,9 @@ from the source: ``{0} of {1} rows are not probabilities``. A sentence is found 
 its gaps is looked up in the same way (a list of names, a reason in brackets) or taken over as it is (a number, a
 student's own word). A sentence that nobody has translated stays English.
 
+Where two sentences are joined, a place is chosen at which both halves are known before one at which only one is: "ends
+in the middle: the JSON is cut off (hand it in again)" is a sentence with a colon and another in brackets.
+
 Gaps may hold anything a student wrote. Matching takes each fixed part where it occurs first and never goes back, so
 its cost is the text's length times the number of entries, whatever the text is.
 """
@@ -26,8 +29,12 @@ from grader.reports.language import Language, read_catalogue
 
 #: The context of the grader's own sentences in its catalogue, apart from the words of the pages.
 CONTEXT = "sentence"
+#: What is wrong, and in brackets what to do: the last thing that is put together, and the first that is taken apart.
+BRACKETED = "{0} ({1})"
 #: How sentences are put together where they are made; a translation says how its language does it.
-JOINS = ("{0}: {1}", "{0}; {1}", "{0} ({1})")
+JOINS = ("{0}: {1}", "{0}; {1}", BRACKETED)
+#: Brackets as sentences and their translations write them.
+BRACKETS = {")": " (", "）": "（"}
 #: A sentence has a few gaps, and what fills one a few more; beyond this, text is a student's.
 DEPTH = 4
 LONGEST = 4_000
@@ -45,19 +52,33 @@ class Pattern(Record, frozen=True):
         return _GAP.sub(lambda gap: gaps[int(gap[1])] if int(gap[1]) < len(gaps) else gap[0], self.translation)
 
 
+class Joined(Record, frozen=True):
+    """Two sentences put together again in this language, and how many of the two it knows.
+
+    ``sure``: they were joined there, because the text ends with a bracket or the first is a whole sentence.
+    """
+
+    text: str
+    known: int
+    sure: bool
+
+
 class Phrases:
     """The sentences of one language: ``say`` translates those it knows."""
 
     def __init__(self, sentences: Iterable[tuple[str, str]] = ()) -> None:
         self._whole: dict[str, str] = {}
         patterns: list[Pattern] = []
-        self._joins: list[Pattern] = []
+        self._joins: dict[str, Pattern] = {}
         for sentence, translation in sentences:
             if not _GAP.search(sentence):
                 self._whole[sentence] = translation
                 continue
             pattern = Pattern(parts=tuple(_GAP.sub("\0", sentence).split("\0")), translation=translation)
-            (self._joins if sentence in JOINS else patterns).append(pattern)
+            if sentence in JOINS:
+                self._joins[sentence] = pattern
+            else:
+                patterns.append(pattern)
         # The more a sentence says itself, the less it is mistaken for another.
         self._patterns = sorted(patterns, key=lambda pattern: -sum(map(len, pattern.parts)))
 
@@ -79,17 +100,29 @@ class Phrases:
             return self._whole[text]
         if not depth or not text or len(text) > LONGEST:
             return None
+        joined = [found for join in JOINS if (found := self._joined(join, text, depth))]
+        # Before the patterns: the last gap of one would take the bracket, and its first what stands before the colon, for
+        # a part of what stands in it.
+        for one in joined:
+            if one.known == 2 and one.sure:
+                return one.text
         for pattern in self._patterns:
             gaps = _gaps(pattern.parts, text)
             if gaps is not None:
                 return pattern.fill([self._known(gap, depth - 1) for gap in gaps])
-        for join in self._joins:
-            gaps = _gaps(join.parts, text)
-            if gaps is not None:
-                said = [self._find(gap, depth - 1) for gap in gaps]
-                if any(part is not None for part in said):
-                    return join.fill([gap if part is None else part for gap, part in zip(gaps, said, strict=True)])
-        return None
+        best = max(joined, key=lambda one: one.known, default=None)
+        return best.text if best and best.known else None
+
+    def _joined(self, join: str, text: str, depth: int) -> Joined | None:
+        """The text as two that were joined in this way; None where it is not."""
+        pattern = self._joins.get(join)
+        halves = None if pattern is None else bracket(text) if join == BRACKETED else _gaps(pattern.parts, text)
+        if pattern is None or halves is None:
+            return None
+        said = [self._find(half, depth - 1) for half in halves]
+        known = sum(half is not None for half in said)
+        filled = pattern.fill([half if found is None else found for half, found in zip(halves, said, strict=True)])
+        return Joined(text=filled, known=known, sure=join == BRACKETED or halves[0] in self._whole)
 
 
 #: The phrases of a language that has none: every sentence stays as it is.
@@ -110,6 +143,18 @@ def _gaps(parts: tuple[str, ...], text: str) -> list[str] | None:
         gaps.append(text[at:found])
         at = found + len(part)
     return [*gaps, text[at:end]] if at <= end else None
+
+
+def bracket(text: str) -> list[str] | None:
+    """What stands before the bracket that the text ends with, and what stands in it; None where it ends with none."""
+    opening = BRACKETS.get(text[-1:], "")
+    depth = 0
+    for at in range(len(text) - 1, -1, -1) if opening else ():
+        depth += (text[at] == text[-1]) - (text[at] == opening[-1])
+        if depth == 0:
+            begin = at + 1 - len(opening)
+            return [text[:begin], text[at + 1 : -1]] if begin > 0 and text[begin : at + 1] == opening else None
+    return None
 
 
 def phrases(language: Language, lab: Path | None = None) -> Phrases:

@@ -1,15 +1,24 @@
 """The first thing a student reads: one sentence of what they got and why, and one of what to do next.
 
 The advice is the most valuable single step: what stopped the run if anything did, or else the check that
-costs most points. A blocked check points to the one that blocks it.
+costs most points. A blocked check points to the one that blocks it, and a model that was never trained is trained
+before anything is said of how well it does.
+
+What stands below a failed cell is asked for all the same, and hints that suit a finished notebook would accuse its
+author of what the error kept from happening. ``after_error`` says instead what to correct first.
 """
 
 from __future__ import annotations
 
-from grader.records import CellError, CheckResult, Ending, Outcome, Record, Verdict
+import msgspec
+
+from grader.records import CellError, CheckResult, Ending, Evidence, Outcome, Record, Verdict
 from grader.reports import wording
 from grader.reports.language import Words
 from grader.reports.text import clip, number
+
+#: The id under which suites ask whether the model was trained at all.
+TRAINED = "trained"
 
 
 class Summary(Record, frozen=True):
@@ -36,6 +45,41 @@ def lost(check: CheckResult) -> float:
     return 0.0 if check.outcome is Outcome.PASSED else max(0.0, check.points - check.score)
 
 
+def stopped_by(verdict: Verdict) -> CellError | None:
+    """The error that ended the run, where one did."""
+    return verdict.cell_errors[0] if verdict.ending is Ending.CELL_ERROR and verdict.cell_errors else None
+
+
+def kept_from(verdict: Verdict) -> dict[str, bool]:
+    """The checks that a failed cell may have kept from earning anything, by id: True where nothing else can be told.
+
+    That is so of what was observed, as never compiled or never trained, and then of the model that this left too. Where
+    all that was observed is there, the check's own advice may still be right.
+    """
+    if stopped_by(verdict) is None:
+        return {}
+    nothing = [check for check in verdict.checks if check.outcome is Outcome.FAILED and check.score <= 0]
+    undone = any(check.required is Evidence.OBSERVED and check.points > 0 for check in nothing)
+    return {check.id: undone or check.required is Evidence.OBSERVED for check in nothing}
+
+
+def after_error(verdict: Verdict, words: Words) -> Verdict:
+    """The verdict with hints that send the student to the failed cell first, where one ended the run."""
+    error, kept = stopped_by(verdict), kept_from(verdict)
+    if error is None:
+        return verdict
+    first = words.gettext("First correct cell %(cell)s, which stopped the notebook there.", cell=error.cell)
+    checks = [
+        check
+        if check.id not in kept
+        else msgspec.structs.replace(
+            check, hint=first if kept[check.id] or not check.hint else f"{first}\n{check.hint}"
+        )
+        for check in verdict.checks
+    ]
+    return msgspec.structs.replace(verdict, checks=tuple(checks))
+
+
 def _earned(verdict: Verdict, words: Words) -> str:
     _ = words.gettext
     if verdict.ending is Ending.OURS:
@@ -50,8 +94,8 @@ def _earned(verdict: Verdict, words: Words) -> str:
 
 def _why(verdict: Verdict, words: Words) -> str:
     _ = words.gettext
-    if verdict.ending is Ending.CELL_ERROR and verdict.cell_errors:
-        error = verdict.cell_errors[0]
+    error = stopped_by(verdict)
+    if error is not None:
         kind = clip(error.kind, 60)
         if error.line is None:
             return _("your notebook stopped in cell %(cell)s with %(kind)s.", cell=error.cell, kind=kind)
@@ -78,15 +122,21 @@ def _why(verdict: Verdict, words: Words) -> str:
 
 def _next(verdict: Verdict, words: Words) -> tuple[str, str]:
     _ = words.gettext
-    if verdict.ending is Ending.CELL_ERROR and verdict.cell_errors:
-        return _after_error(verdict.cell_errors[0], words), f"cell-{verdict.cell_errors[0].cell}"
+    error = stopped_by(verdict)
+    if error is not None:
+        return _correct(error, words), f"cell-{error.cell}"
+    if verdict.ending in wording.UNREAD:
+        return clip(wording.unread(verdict.ending, verdict.ending_detail, words)[1], 400), ""
     if verdict.ending is not Ending.OK:
         return wording.next_after(verdict.ending, words), ""
     open_checks = [check for check in verdict.checks if check.outcome is Outcome.FAILED and lost(check) > 0]
     if open_checks:
         blocked = {check.blocked_by for check in verdict.checks if check.outcome is Outcome.SKIPPED}
-        # A check that blocks others is worth its own points and theirs: first things first.
-        first = max(open_checks, key=lambda check: (check.id in blocked, lost(check)))
+        # A check that blocks others is worth its own points and theirs: first things first. What a model that was never
+        # trained predicts is no reason to advise anything but to train it, whatever that check is worth.
+        first = max(
+            open_checks, key=lambda check: (check.id == TRAINED and check.score <= 0, check.id in blocked, lost(check))
+        )
         step = clip(first.hint, 400) or _("Work on “%(check)s”.", check=clip(first.description, 200))
         return step, f"check-{first.id}"
     if any(check.outcome is Outcome.ERRORED for check in verdict.checks):
@@ -94,7 +144,10 @@ def _next(verdict: Verdict, words: Words) -> tuple[str, str]:
     return _("Nothing is left to correct."), ""
 
 
-def _after_error(error: CellError, words: Words) -> str:
-    if error.advice is not None and error.advice.text:
-        return clip(error.advice.text, 400)
-    return wording.next_after(Ending.CELL_ERROR, words)
+def _correct(error: CellError, words: Words) -> str:
+    """Where it failed, and what to write there."""
+    told = error.advice.text if error.advice is not None else ""
+    what = clip(told, 400) or wording.next_after(Ending.CELL_ERROR, words)
+    if error.line is None:
+        return words.gettext("Cell %(cell)s: %(advice)s", cell=error.cell, advice=what)
+    return words.gettext("Cell %(cell)s, line %(line)s: %(advice)s", cell=error.cell, line=error.line, advice=what)

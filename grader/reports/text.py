@@ -35,6 +35,26 @@ def clip(text: str, limit: int = CLIP) -> str:
     return f"{text[:limit]} … (+{len(text) - limit:,})"
 
 
+# How IPython begins a frame: of a cell, of what `%%time` runs, or of a file, which is nobody's own.
+_OWN_FRAME = re.compile(r"\s*(?:Cell In ?\[\d+\]|Input In ?\[\d+\]|File <timed exec>)")
+_FRAME = re.compile(rf"(?:{_OWN_FRAME.pattern}|\s*File \S)")
+
+
+def own_frames(traceback: str) -> str:
+    """An IPython traceback in short: how it begins, the frames that are the notebook's own cells, and its last line."""
+    lines = _COLOUR.sub("", traceback).strip("\n").split("\n")
+    kept: list[str] = []
+    keep = True
+    for line in lines:
+        if _FRAME.match(line):
+            keep = _OWN_FRAME.match(line) is not None
+        if keep:
+            kept.append(line)
+        if not line.strip():  # a frame ends here, or the head; what follows is another, or the message
+            keep = False
+    return "\n".join(kept if kept and kept[-1] == lines[-1] else [*kept, lines[-1]])
+
+
 def visible(text: str) -> str:
     """The text with every character that would be unseen, or would move others, spelt out."""
     text = _COLOUR.sub("", text).replace("\r\n", "\n")

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from grader.records import CheckResult, Ending, Evidence, Level, Outcome, Record, Tier
 from grader.reports.language import Words
+from grader.reports.phrases import bracket
+
+#: Endings of what was handed in and not run: its bytes are no notebook of this lab, or more than one may be.
+UNREAD = frozenset({Ending.NOT_A_NOTEBOOK, Ending.WRONG_LAB, Ending.EMPTY, Ending.TOO_LARGE})
 
 
 class Term(Record, frozen=True):
@@ -167,6 +171,22 @@ def ending(end: Ending, words: Words) -> Term:
             name=_("our error"), meaning=_("the grader or its machine failed. This is not your fault."), look=ours
         ),
     }[end]
+
+
+def unread(end: Ending, detail: str, words: Words) -> tuple[str, str]:
+    """What is wrong with what was handed in, and what to do: the detail of an ``UNREAD`` ending, as sentences.
+
+    Intake says both in one, the second in brackets; what is too large was read, and its detail is a sentence.
+    """
+    _ = words.gettext
+    what, fix = bracket(detail) or (detail, "")
+    if fix:
+        return _("Your file %(what)s.", what=what), _("%(sentence)s.", sentence=_upper(fix))
+    return _("%(sentence)s.", sentence=_upper(what)) if what else "", next_after(end, words)
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def next_after(end: Ending, words: Words) -> str:

@@ -13,7 +13,7 @@ from grader.labs import Lab
 from grader.records import Advice, CheckResult, Foreseen, Outcome, Tier, Verdict
 from grader.reports.language import Words, words
 from grader.reports.phrases import NOTHING, Phrases, translated
-from grader.reports.summary import summarize
+from grader.reports.summary import after_error, summarize
 from grader.reports.wording import ending, outcome
 
 COLOURS = {
@@ -44,7 +44,7 @@ def as_text(verdict: Verdict, left_out: Sequence[str], phrases: Phrases = NOTHIN
     """The whole result, plain."""
     said = words(verdict.language)
     _ = said.gettext
-    verdict = translated(verdict, phrases)
+    verdict = after_error(translated(verdict, phrases), said)
     summary = summarize(verdict, said)
     step, note, rest = _("Next step"), _("Note"), _("Not checked")
     lines = [verdict.lab_title, "", one_line(summary.lead)]
@@ -106,6 +106,7 @@ def advised(advice: Advice | None, said: Words) -> list[str]:
         return []
     lines = [f"    {said.gettext('Try next')}: {one_line(advice.text)}"]
     if advice.new:
+        lines += [f"    {said.gettext('For example')}:"] if advice.example else []
         lines += [f"    {sign} {one_line(line)}" for sign, line in (("-", advice.old), ("+", advice.new)) if line]
     return lines
 
@@ -132,7 +133,7 @@ def details(result: CheckResult, said: Words) -> list[tuple[str, str]]:
 def as_html(verdict: Verdict, left_out: Sequence[str], phrases: Phrases = NOTHING) -> str:
     """The same as a table. Everything is escaped: descriptions are the course's, the rest may be the notebook's."""
     said = words(verdict.language)
-    verdict = translated(verdict, phrases)
+    verdict = after_error(translated(verdict, phrases), said)
     summary = summarize(verdict, said)
     step, rest = said.gettext("Next step"), said.gettext("Not checked")
     todo = f"<br><b>{escape(step)}</b> {escape(summary.next)}" if verdict.score < verdict.max_score else ""

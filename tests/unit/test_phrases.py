@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -14,6 +15,8 @@ from grader.records import CellError, Ending, Evidence, Outcome
 from grader.reports import phrases, render_card
 from grader.reports.language import words
 from grader.reports.phrases import Phrases, translated
+from grader.submissions import notebooks
+from grader.submissions.archives import TooLargeError
 from tests.browser import samples
 from tools.messages import ROOT, catalogues
 
@@ -126,6 +129,77 @@ SAID = Phrases(
 def test_a_sentence_is_found_by_its_fixed_parts(text, said):
     """Gaps are taken over or translated themselves, and the sentence that says most itself is meant."""
     assert SAID.say(text) == said
+
+
+def test_sentences_are_taken_apart_where_both_halves_are_known():
+    """A colon within a sentence, or a bracket within one, is not where two were joined."""
+    said = Phrases(
+        {
+            "cut off: it ends": "被截断",
+            "it ends": "它结束",
+            "try again": "再试",
+            "not text (byte {0})": "不是文本（第 {0} 字节）",
+            "an end": "结束",
+            "{0} in cell {1}": "单元格 {1} 出现 {0}",
+            "{0}: {1}": "{0}：{1}",
+            "{0} ({1})": "{0}（{1}）",
+        }.items()
+    )
+    assert said.say("cut off: it ends (try again)") == "被截断（再试）"
+    assert said.say("not text (byte 5) (try again)") == "不是文本（第 5 字节）（再试）"
+    assert said.say("an end: Error in cell 3") == "结束：单元格 3 出现 Error"
+    assert said.say("who knows: it ends (try again)") == "who knows：它结束（再试）"
+
+
+def refusals():
+    """Everything that intake says of bytes that are no notebook of the lab."""
+    cell = {"cell_type": "code", "source": "x"}
+    long = {"cell_type": "code", "source": "x" * (notebooks.MAX_SOURCE + 1)}
+    given = [b"", *(first + b" " for first, _ in notebooks.DISGUISES), b"\xff\xfex\0", b"{\xe9}", b'{"a":' * 5000]
+    given += [b'{"cells": [', b"{}"]
+    given += [json.dumps({"cells": cells}).encode() for cells in ([], [cell] * (notebooks.MAX_CELLS + 1), [long])]
+    given += [json.dumps({"cells": [cell], "nbformat": version}).encode() for version in (3, 7)]
+    for content in given:
+        with pytest.raises(notebooks.BadNotebookError) as bad:
+            notebooks.parse_notebook(content)
+        yield bad.value.what, bad.value.fix
+    for content in (json.dumps({"cells": [cell]}).encode(), b"# a\n\n" * (notebooks.MAX_CELLS + 1)):
+        with pytest.raises(notebooks.BadNotebookError) as bad:
+            notebooks.parse_script(content)
+        yield bad.value.what, bad.value.fix
+    yield "is the notebook of the lab 'mnist', handed in as 'mnist'", "hand in the mnist notebook"
+    large = TooLargeError("a.ipynb", b"")
+    yield large.what, large.fix
+
+
+NAMES = {
+    "JSON",
+    "UTF",
+    "Jupyter",
+    "PDF",
+    "zip",
+    "Office",
+    "RAR",
+    "gzip",
+    "PNG",
+    "JPEG",
+    "HDF",
+    "Git",
+    "LFS",
+    "ipynb",
+    "py",
+}
+NAMES |= {"MB", "IPython", "nbformat", "mnist", "Edit", "Clear", "All", "Outputs"}
+
+
+def test_no_reason_why_a_file_cannot_be_read_is_half_in_english():
+    """What is wrong and what to do, joined as intake joins them; only names stay as they are."""
+    said = phrases("zh")
+    for what, fix in refusals():
+        chinese = said.say(f"{what} ({fix})")
+        left = set(re.findall("[A-Za-z]{2,}", chinese)) - NAMES
+        assert not left, chinese
+        assert re.search("[\u4e00-\u9fff].*（.*[\u4e00-\u9fff]", chinese), chinese
 
 
 def test_a_text_made_to_be_slow_is_not():

@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 import grader.reports
+from grader import exhibits
+from grader.checks.marks import CheckFailed
+from grader.driver import notebook
 from grader.records import CellError, Curve, Ending, Exhibits, Level, Outcome
 from grader.reports import (
     ClassRow,
@@ -35,7 +38,9 @@ from grader.reports import (
 )
 from grader.reports.language import words
 from grader.reports.page import TEMPLATES
-from grader.reports.summary import summarize
+from grader.reports.phrases import phrases, translated
+from grader.reports.summary import after_error, summarize
+from grader.selfcheck.show import as_html, as_text
 from tests.browser import samples
 
 PACKAGE = Path(grader.reports.__file__).parent
@@ -233,8 +238,138 @@ def test_the_next_step_is_the_check_that_blocks_others_or_else_the_one_that_cost
     assert summarize(msgspec.structs.replace(partial, checks=unblocked), words("en")).target == "check-accuracy"
 
 
-def test_after_an_error_the_next_step_is_its_advice():
-    assert summarize(samples.crashed(), words("en")).next == "The argument nb_epoch is called epochs since Keras 2."
+def test_a_model_that_was_never_trained_is_trained_before_anything_else_whatever_the_checks_are_worth():
+    failed = {"found": "x", "evidence": samples.OBSERVED}
+    accuracy = samples.check("accuracy", "Reads digits.", 40, 0, Outcome.FAILED, hint="Scale the pixels.")
+    trained = samples.check("trained", "It was trained.", 10, 0, Outcome.FAILED, hint="Call fit.", **failed)
+    blocked = samples.check("shifts", "Reads moved digits.", 10, 0, Outcome.SKIPPED, blocked_by="accuracy")
+    verdict = samples.verdict(score=0.0, checks=(accuracy, blocked, trained))
+    assert summarize(verdict, words("en")).next == "Call fit."
+    partly = msgspec.structs.replace(trained, score=4.0)
+    verdict = msgspec.structs.replace(verdict, checks=(accuracy, blocked, partly))
+    assert summarize(verdict, words("en")).next == "Scale the pixels."
+
+
+def after_a_crash(*checks):
+    """A notebook whose third cell failed."""
+    error = CellError(cell=3, kind="ValueError", message="m", line=4)
+    return samples.verdict(score=0.0, ending=Ending.CELL_ERROR, cell_errors=(error,), checks=checks)
+
+
+def hints(verdict):
+    return [check.hint for check in after_error(verdict, words("en")).checks]
+
+
+def test_after_a_failed_cell_no_check_accuses_the_student_of_what_the_error_prevented():
+    """Observed checks that earned nothing send to the cell, and then so do those of the model that this left."""
+    first = "First correct cell 3, which stopped the notebook there."
+    failed = Outcome.FAILED
+    loss = samples.check("loss", "d", 10, 0, failed, hint="Call compile.", required=samples.OBSERVED)
+    accuracy = samples.check("accuracy", "d", 40, 0, failed, hint="Scale the pixels.")
+    partly = samples.check("rows", "d", 10, 5, failed, hint="Use softmax.", required=samples.OBSERVED)
+    assert hints(after_a_crash(loss, accuracy, partly)) == [first, first, "Use softmax."]
+    assert hints(after_a_crash(accuracy, partly)) == [f"{first}\nScale the pixels.", "Use softmax."]
+    fine = samples.verdict(checks=(loss, accuracy))
+    assert hints(fine) == ["Call compile.", "Scale the pixels."]
+    page = Page(card(after_a_crash(loss, accuracy))).text
+    assert "Call compile." not in page
+    assert "Scale the pixels." not in page
+    assert class_row(after_a_crash(loss, accuracy), "s").advice == ()
+
+
+def test_a_self_check_in_the_terminal_sends_to_the_failed_cell_as_the_card_does():
+    loss = samples.check("loss", "d", 10, 0, Outcome.FAILED, hint="Call compile.", required=samples.OBSERVED)
+    for shown in (as_text(after_a_crash(loss), ()), as_html(after_a_crash(loss), ())):
+        assert "First correct cell 3, which stopped the notebook there." in shown
+        assert "Call compile." not in shown
+
+
+@pytest.mark.parametrize("example", [True, False])
+def test_a_line_that_is_not_the_students_is_shown_as_an_example(example):
+    crashed = samples.crashed()
+    (error,) = crashed.cell_errors
+    advice = msgspec.structs.replace(error.advice, example=example)
+    verdict = msgspec.structs.replace(crashed, cell_errors=(msgspec.structs.replace(error, advice=advice),))
+    assert ("For example" in Page(card(verdict)).text) is example
+    assert ("For example" in as_text(verdict, ())) is example
+
+
+def test_a_student_sees_the_frames_of_their_own_cells_and_the_staff_all():
+    crashed = samples.crashed()
+    own = "Cell In[5], line 2\n----> 2 model.fit()\n"
+    keras = "File /opt/keras/trainer.py:7, in fit(self)\n----> 7 raise\n"
+    end = "TypeError: no such argument"
+    traceback = f"-----\nTypeError  Traceback (most recent call last)\n{own}\n{keras}\n{own}\n{end}"
+    error = msgspec.structs.replace(crashed.cell_errors[0], traceback=traceback)
+    verdict = msgspec.structs.replace(crashed, cell_errors=(error,))
+    short = text.own_frames(traceback)
+    assert short.splitlines()[1].endswith("(most recent call last)")
+    assert short.count("----> 2 model.fit()") == 2
+    assert short.endswith(end)
+    assert "trainer.py" not in short
+    assert "trainer.py" not in card(verdict)
+    assert "trainer.py" in card(verdict, edition="staff")
+    syntax = "  Cell In[3], line 1\n    x = (\n        ^\nSyntaxError: '(' was never closed\n"
+    assert text.own_frames(syntax) == syntax.strip("\n")
+
+
+def test_no_traceback_holds_a_frame_of_the_graders_and_a_long_one_keeps_its_end():
+    hook = "\x1b[36mFile \x1b[39m/island of mine/grader/probe/hooks.py:182, in hooked(self)\n--> 182 return around()\n"
+    frames = ["TypeError  Traceback (most recent call last)", "Cell In[4], line 1\n----> 1 model.fit()\n", hook]
+    kept = notebook._without_hooks([*frames, "TypeError: no such argument"])
+    assert "hooks.py" not in kept
+    assert "around()" not in kept
+    assert "----> 1 model.fit()" in kept
+    long = notebook._without_hooks([*frames, *(["File /x.py:1, in f(x)\n" + "a" * 400] * 300), "TypeError: the end"])
+    assert len(long) <= notebook.TEXT_CAP
+    assert long.endswith("TypeError: the end")
+
+
+UNREADABLE = {
+    Ending.NOT_A_NOTEBOOK: "ends in the middle: the JSON is cut off (hand it in again, the upload was incomplete)",
+    Ending.EMPTY: "is an empty file (save the notebook again and hand it in)",
+    Ending.WRONG_LAB: "is the notebook of the lab 'iris', handed in as 'mnist' (hand in the mnist notebook)",
+    Ending.TOO_LARGE: "the notebook has 352 kB of code, this lab allows 64: load data from files",
+}
+
+
+def unreadable(ending):
+    said = UNREADABLE[ending]
+    failed = [samples.check(f"c{i}", f"d{i}", 10, 0, Outcome.FAILED, found=said, rationale=said) for i in range(8)]
+    nothing = samples.Environment(grader="0.1.0", python="", platform="")
+    more = {"checks": tuple(failed), "environment": nothing, "timings": {}, "artifacts": ()}
+    return samples.verdict(score=0.0, ending=ending, ending_detail=said, level=Level.L0, **more)
+
+
+@pytest.mark.parametrize("edition", ["student", "staff"])
+@pytest.mark.parametrize("ending", UNREADABLE)
+def test_the_card_of_a_file_that_was_not_run_says_once_what_is_wrong_and_nothing_of_a_run(ending, edition):
+    page = Page(card(unreadable(ending), edition=edition)).text
+    what = UNREADABLE[ending].partition(" (")[0]
+    assert page.count(what[1:]) == 1
+    assert "None of the 8 checks could be tried" in page
+    for nonsense in ("Restart", "verified", "observed", "Sandbox", "Python", "advisory", "Points still to gain"):
+        assert nonsense not in page
+
+
+@pytest.mark.parametrize(
+    ("ending", "step"),
+    [
+        (Ending.NOT_A_NOTEBOOK, "Hand it in again, the upload was incomplete."),
+        (Ending.EMPTY, "Save the notebook again and hand it in."),
+        (Ending.WRONG_LAB, "Hand in the mnist notebook."),
+        (Ending.TOO_LARGE, "Load data from the lab's files instead of pasting it into cells, and hand in again."),
+    ],
+)
+def test_the_next_step_for_such_a_file_is_what_intake_says_to_do(ending, step):
+    assert summarize(unreadable(ending), words("en")).next == step
+    chinese = translated(unreadable(ending), phrases("zh"))
+    assert not re.search("[a-z]{4}", summarize(chinese, words("zh")).next.replace("mnist", ""))
+
+
+def test_after_an_error_the_next_step_is_where_it_is_and_its_advice():
+    crashed = summarize(samples.crashed(), words("en"))
+    assert crashed.next == "Cell 5, line 2: The argument nb_epoch is called epochs since Keras 2."
     plain = samples.verdict(ending=Ending.CELL_ERROR, cell_errors=(CellError(cell=2, kind="KeyError", message="'x'"),))
     assert "Restart kernel" in summarize(plain, words("en")).next
 
@@ -404,6 +539,66 @@ def test_what_a_picture_carries_beside_its_pixels_is_dropped():
 # ---------------------------------------------------------------- charts
 
 
+def of_models(*names, epochs=12):
+    """The exhibits of a lab that compares models."""
+    shown = samples.exhibits()
+
+    def named(things):
+        return tuple(msgspec.structs.replace(one, name=f"{name}: {one.name}") for name in names for one in things)
+
+    curves = tuple(msgspec.structs.replace(curve, values=curve.values[:epochs]) for curve in shown.curves)
+    return msgspec.structs.replace(shown, curves=named(curves), layers=named(shown.layers), wrong=())
+
+
+def test_each_of_several_models_has_its_curves_and_layers_under_its_name():
+    """As many charts as one model may have, so that the card stays within its size."""
+    names = [f"model_{i}" for i in range(5)]
+    html = card(samples.excellent(), of_models(*names))
+    assert [html.count(f"<code>{name}</code>") for name in names] == [3, 2, 2, 2, 2], "predictions are the first's"
+    found = charts.trainings(of_models(*names).curves)
+    assert [training.model for training in found] == names
+    assert [[panel.name for panel in training.drawn] for training in found] == [["loss"]] * 5
+    last = charts.trainings(of_models(*names).curves[::-1])
+    assert [[panel.name for panel in training.drawn] for training in last] == [["loss"]] * 5
+    assert [len(one.drawn) for one in charts.trainings(of_models("a", "b").curves)] == [2, 2]
+    assert len(html.encode()) < 100_000
+
+
+class Kept:
+    """A model as exhibits ask it."""
+
+    def __init__(self, *fits):
+        self.fits = fits
+
+    def training(self):
+        if not self.fits:
+            raise CheckFailed("it is missing")
+        return {"fits": [{"logs": logs} for logs in self.fits]}
+
+
+def test_the_curves_of_several_models_are_their_last_fits_and_a_missing_model_has_none():
+    """A metric that a student names like a model is no model."""
+    found = exhibits._curves_of(
+        [("small", Kept({"loss": [9.0]}, {"loss": [2.0, 1.0]})), ("gone", Kept()), ("big", Kept({"x: y": [1.0]}))]
+    )
+    assert [(curve.name, curve.values) for curve in found] == [("small: loss", (2.0, 1.0)), ("big: x:y", (1.0,))]
+    assert [training.model for training in charts.trainings(found)] == ["small", "big"]
+
+
+def test_a_training_of_one_epoch_is_told_in_a_sentence():
+    page = Page(card(samples.excellent(), of_models("a", epochs=1)))
+    assert "Trained for one epoch, which makes no curve: loss 0.64, val_loss 0.69" in " ".join(page.text.split())
+    assert ("class", "charts") not in page.attributes
+
+
+def test_what_the_card_counts_agrees_with_its_number():
+    for count, said in ((1, "1 thread"), (2, "2 threads")):
+        page = Page(card(samples.verdict(limits=samples.Limits(threads=count)))).text
+        assert re.search(rf"\b{said}\b", page)
+    lost = samples.check("a", "d", 1, 0, Outcome.FAILED)
+    assert "1 point " in Page(card(samples.verdict(score=99.0, checks=(lost,)))).text
+
+
 def test_a_metric_and_its_validation_twin_share_one_chart():
     drawn = charts.panels(samples.exhibits().curves)
     assert [panel.name for panel in drawn] == ["loss", "accuracy"]
@@ -509,6 +704,24 @@ def test_the_overview_links_every_card_and_names_who_needs_a_look():
     assert "mnist/student-007/staff/card.html" in links
     assert "4 to look at" in page.text
     assert "1 flag" in page.text
+
+
+def test_the_overview_says_why_somebody_needs_a_look():
+    """Of a run with flags the first one's kind and message, of one that failed for us what failed; both clipped."""
+    flagged = class_row(samples.partial(), "s")
+    assert flagged.why == "check “gap” ended in an error of the suite"
+    flagged = class_row(msgspec.structs.replace(samples.partial(), needs_attention=()), "s")
+    assert flagged.why == "large literal: Cell 3 holds a 48 kB string of high entropy."
+    assert "48 kB string of high entropy" in Page(render_index([flagged], course_name="", language="en")).text
+    assert len(class_row(samples.hostile(), "s").why) < 200
+
+
+def test_the_overview_says_from_how_many_runs_on_discrimination_is_computed():
+    few = [class_row(samples.partial(), "s")]
+    assert "from 8 runs on" in Page(render_index(few, course_name="", language="en")).text
+    checks = [tuple(samples.class_check(name, 50.0 * (i % 2), 50.0) for name in "ab") for i in range(8)]
+    enough = [row(student=f"s{i}", score=100.0 * (i % 2), checks=checks[i]) for i in range(8)]
+    assert "runs on" not in Page(render_index(enough, course_name="", language="en")).text
 
 
 def test_the_overview_allows_its_own_script_by_hash_and_no_other():
