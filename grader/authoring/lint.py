@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from grader.authoring.kit import handout_texts, make_kit, make_starter
 from grader.authoring.messages import GAPS, MISSING, SUITES, lab_messages, languages, template, wrong
 from grader.calibration.kept import kept_path, read_runs
+from grader.calibration.trials import current, styles
 from grader.errors import LabError
 from grader.labs import CheckSpec, Lab, load_lab
 from grader.labs.alternatives import read_alternatives
 from grader.labs.starter import read_mutants
-from grader.records import Evidence, Record
+from grader.records import Evidence, Record, Tier
 from grader.verification import Matrix, variants
 
 #: Known mistakes are what proves a suite; fewer than this prove little.
@@ -50,14 +52,25 @@ def lint(folder: Path, matrix: Matrix | None = None) -> tuple[Finding, ...]:
     try:
         lab = load_lab(folder)
     except LabError as error:
-        return (_from(error, "lab"),)
-    found = [finding for rule in RULES for finding in rule(lab)]
-    if matrix is not None:
-        found += _unproved(lab, matrix)
-    return tuple(sorted(found, key=lambda finding: finding.level != "error"))
+        return (finding_of(error, "lab"),)
+    found: dict[tuple[str, str], Finding] = {}
+    for rule in RULES:
+        for finding in _findings(rule, lab):
+            found.setdefault((finding.where, finding.what), finding)
+    proved = _unproved(lab, matrix) if matrix is not None else ()
+    return tuple(sorted((*found.values(), *proved), key=lambda finding: finding.level != "error"))
 
 
-def _from(error: LabError, kind: str) -> Finding:
+def _findings(rule: Callable[[Lab], Iterator[Finding]], lab: Lab) -> Iterator[Finding]:
+    """What a rule finds. A file that it cannot read is a finding too: neither other rules nor other labs end with it."""
+    try:
+        yield from rule(lab)
+    except LabError as error:
+        yield finding_of(error, "lab")
+
+
+def finding_of(error: LabError, kind: str) -> Finding:
+    """A lab's error as a finding."""
     return Finding(level="error", kind=kind, what=error.what, where=error.where, fix=error.fix)
 
 
@@ -71,8 +84,12 @@ def _notebooks(lab: Lab) -> Iterator[Finding]:
     try:
         variants(lab)
     except LabError as error:
-        yield _from(error, "variant")
+        yield finding_of(error, "variant")
         return
+    try:
+        make_kit(lab) if lab.public_checks and (lab.folder / "handout.md").is_file() else make_starter(lab)
+    except LabError as error:
+        yield finding_of(error, "kit")
     mutants = len(read_mutants(lab.folder))
     if mutants < ENOUGH_MUTANTS:
         what, where = f"{mutants} mutants prove little", str(lab.folder / "mutants")
@@ -111,7 +128,7 @@ def _evidence(lab: Lab) -> Iterator[Finding]:
 
 def _contract(lab: Lab) -> Iterator[Finding]:
     """A name that nothing asks is work for nothing."""
-    words = _words(lab, *SUITES)
+    words = _words(lab, "student", *SUITES)
     for name, contract in lab.contract.items():
         if not any(map(words.fullmatch, (name, *contract.aliases))):
             what = f"nothing asks for '{name}'"
@@ -124,13 +141,13 @@ def _contract(lab: Lab) -> Iterator[Finding]:
 
 
 def _thresholds(lab: Lab) -> Iterator[Finding]:
-    where, words = str(lab.folder / "lab.toml"), _words(lab, SUITES[0])
+    where, words = str(lab.folder / "lab.toml"), _words(lab, "threshold", SUITES[0])
     for tier, table in lab.thresholds.items():
         for name in table:
             if not words.fullmatch(name):
                 what = f"no check asks for the threshold '{name}' ({tier.value})"
                 yield _warning("unused-threshold", what, where, "ask for it, or take it out")
-        if table and not read_runs(kept_path(lab.folder, tier)):
+        if table and not _calibrated(lab, tier):
             what = f"the thresholds of the {tier.value} data were not calibrated"
             yield _warning("uncalibrated", what, where, f"run `grader calibrate {lab.id} --tier {tier.value}`")
     known = {name for table in lab.thresholds.values() for name in table}
@@ -141,6 +158,12 @@ def _thresholds(lab: Lab) -> Iterator[Finding]:
                     if name not in known:
                         what, fix = f"the threshold '{name}' is not in lab.toml", "write it there, for each tier"
                         yield _error("no-threshold", what, f"{path}:{node.lineno}", fix)
+
+
+def _calibrated(lab: Lab, tier: Tier) -> bool:
+    """Whether a run is kept of a correct solution as it is now."""
+    right = [style for style in styles(lab) if not style.baseline]
+    return bool(current(read_runs(kept_path(lab.folder, tier), lab.id), right))
 
 
 def _public_suite(lab: Lab) -> Iterator[Finding]:
@@ -164,13 +187,60 @@ def _suite(lab: Lab, suite: str) -> Iterator[tuple[Path, ast.Module]]:
         yield path, ast.parse(path.read_bytes())
 
 
-def _words(lab: Lab, *suites: str) -> re.Pattern[str]:
-    """What matches every attribute and text of the suites: how checks name what they ask for, be it f"{name}_history"."""
-    words = set()
-    for _, tree in (found for suite in suites for found in _suite(lab, suite)):
-        words |= {node.attr for node in _nodes([tree], ast.Attribute)}
-        words |= {text for node in ast.walk(tree) if (text := template(node)) and GAPS.sub("", text)}
+def _words(lab: Lab, fixture: str, *suites: str) -> re.Pattern[str]:
+    """What matches each name that the suites ask of that fixture, be it getattr(student, f"{name}_history")."""
+    words = {word for suite in suites for _, tree in _suite(lab, suite) for word in _asked(tree, fixture)}
     return re.compile("|".join(".+".join(map(re.escape, GAPS.split(word))) for word in sorted(words)) or "(?!)")
+
+
+def _asked(tree: ast.Module, fixture: str) -> Iterator[str]:
+    """Its attributes, and the strings of calls that it makes or is given to.
+
+    Where a name is computed (getattr(student, name)), every string of the suite may be it.
+    """
+    names = _names(tree, fixture)
+    computed = False
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in names:
+                yield attribute
+            case ast.Call(func=func, args=args, keywords=keywords):
+                values = [*args, *(keyword.value for keyword in keywords)]
+                given = any(isinstance(value, ast.Name) and value.id in names for value in values)
+                if given or _root(func) in names:
+                    yield from _texts(values)
+                called = func.id if isinstance(func, ast.Name) else ""
+                word = args[1:2] if called == "getattr" and given else args[:1] if called in names else []
+                computed = computed or any(not template(value) for value in word)
+    if computed:
+        yield from _texts([tree])
+
+
+def _texts(roots: Sequence[ast.AST]) -> Iterator[str]:
+    return (text for root in roots for node in ast.walk(root) if (text := template(node)) and GAPS.sub("", text))
+
+
+def _names(tree: ast.Module, fixture: str) -> set[str]:
+    """The names a fixture goes by: its own, and those of the parameters of helpers that are given it."""
+    functions = {node.name: [arg.arg for arg in node.args.args] for node in _nodes([tree], ast.FunctionDef)}
+    names, before = {fixture}, 0
+    while len(names) > before:
+        before = len(names)
+        for call in _nodes([tree], ast.Call):
+            parameters = functions.get(call.func.id, []) if isinstance(call.func, ast.Name) else []
+            pairs = [*zip(parameters, call.args, strict=False), *((kw.arg, kw.value) for kw in call.keywords)]
+            names |= {
+                name
+                for name, value in pairs
+                if name in parameters and isinstance(value, ast.Name) and value.id in names
+            }
+    return names
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _nodes(roots: Sequence[ast.AST], kind: type[N]) -> Iterator[N]:
@@ -182,15 +252,15 @@ def _nodes(roots: Sequence[ast.AST], kind: type[N]) -> Iterator[N]:
 
 def _handouts(lab: Lab) -> Iterator[Finding]:
     """Each handout tells the limits of the spec: a student who believes it must not be cut off."""
-    paths = sorted(lab.folder.glob("handout*.md"))
+    paths = handout_texts(lab)
     if lab.folder / "handout.md" not in paths:
         yield _error("no-handout", "there is no handout", str(lab.folder / "handout.md"), "tell students what to do")
     if lab.folder / "handout.zh.md" not in paths:
         where = str(lab.folder / "handout.zh.md")
         yield _warning("no-translation", "there is no Chinese handout", where, "translate handout.md")
     seconds, memory = lab.limits.wall_s, lab.limits.memory_mb
-    for path in paths:
-        text = " ".join(path.read_text("utf-8").split())
+    for path, content in paths.items():
+        text = " ".join(content.split())
         minutes = rf"|(?<!\d){seconds / 60:g} ?(minutes?\b|分钟)" if seconds % 60 == 0 else ""
         if not re.search(rf"(?<![\d,.]){seconds:g} ?(seconds?\b|s\b|秒){minutes}", text):
             yield _error(
@@ -228,7 +298,7 @@ def _unproved(lab: Lab, matrix: Matrix) -> Iterator[Finding]:
         what = f"no mutant fails the check '{name}'"
         yield _error("unseen-check", what, _at(checks[name]), "write a mutant that must")
     for row in matrix.rows:
-        if not row.ok:
+        if not row.ok and not row.unproved:
             yield _error("variant", row.why, f"{lab.folder}: {row.name}", f"see `grader verify {lab.id}`")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
+from grader.errors import LabError
 from grader.labs import Lab
 from grader.labs.suites import read_suite
 from grader.settings import LOCALE
@@ -60,9 +61,19 @@ def lab_messages(lab: Lab, language: str, suites: tuple[str, ...] = SUITES) -> M
             if is_sentence(check.hint):
                 add(check.hint, f"{suite}/{Path(check.file).name}")
         for path in sorted((lab.folder / suite).glob("test_*.py")):
-            for text in sentences(path.read_text(encoding="utf-8")):
+            for text in sentences(read_text(path)):
                 add(text, f"{suite}/{path.name}")
     return found
+
+
+def read_text(path: Path) -> str:
+    """A text of a lab. Raises LabError naming the file."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise LabError("is not UTF-8 text", where=str(path), fix="save it as UTF-8") from None
+    except OSError as error:
+        raise LabError(f"cannot be read: {error.strerror}", where=str(path), fix="check the file") from None
 
 
 def sentences(source: str, names: tuple[str, ...] = ()) -> Iterator[str]:
@@ -144,6 +155,7 @@ def read(path: Path) -> Catalog:
     """The catalogue, or an empty one of the same language as the package's."""
     for place in (path, LOCALE / path.name):
         if place.is_file():
+            read_text(place)
             with place.open("rb") as file:
                 found = read_po(file)
             return found if place == path else Catalog(locale=found.locale)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from grader.errors import LabError
+from grader.errors import LabError, plain
 from grader.records import Measured, Record, Tier
 from grader.store import write_whole
 
@@ -63,8 +63,8 @@ def kept_path(folder: Path, tier: Tier) -> Path:
     return folder / "calibration" / f"{tier.value}.json"
 
 
-def read_runs(path: Path) -> list[Run]:
-    """The runs that are kept there; none where there is no file. Raises LabError."""
+def read_runs(path: Path, lab: str = "") -> list[Run]:
+    """The runs that are kept there; none where there is no file. Raises LabError, also where they are of another ``lab``."""
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
     except FileNotFoundError:
@@ -75,6 +75,9 @@ def read_runs(path: Path) -> list[Run]:
     if kept.schema != SCHEMA:
         fix = "start anew with --fresh"
         raise LabError(f"the kept runs have the unknown schema {kept.schema}", where=str(path), fix=fix)
+    if lab and kept.lab != lab:
+        fix = "remove the file: it was copied from there"
+        raise LabError(f"the kept runs are of the lab '{plain(kept.lab, 60)}'", where=str(path), fix=fix)
     return list(kept.runs)
 
 

@@ -9,8 +9,8 @@ import click
 
 from grader.cli.app import App, choose_labs, common, interruptible, json_option, read_labs
 from grader.cli.jsonout import quiet_stdout, write
-from grader.cli.show import say, several
-from grader.errors import EXIT_LAB, UsageError
+from grader.cli.show import complain, say, several
+from grader.errors import EXIT_LAB, EXIT_OURS, LabError, UsageError
 
 if TYPE_CHECKING:
     from grader.authoring.lint import Finding
@@ -53,20 +53,30 @@ def lint(
     if prove and kept_in:
         raise UsageError("--verify and --from exclude each other", fix="use one of them")
     with quiet_stdout(active=app.json):
+        from grader.authoring.lint import finding_of
         from grader.authoring.lint import lint as examine
 
         settings = app.settings(jobs=jobs, data=data)
         labs, wrong = choose_labs(*read_labs(settings), names)
         found: dict[str, tuple[Finding, ...]] = {}
+        unproved: list[str] = []
         for name in sorted((*labs, *wrong)):
             found[name] = examine(settings.labs / name)
             if name in labs and not any(finding.kind == "variant" for finding in found[name]):
-                matrix = _matrix(app, labs[name], settings, tier, kept_in) if prove or kept_in else None
+                try:
+                    matrix = _matrix(app, labs[name], settings, tier, kept_in) if prove or kept_in else None
+                except LabError as error:  # this lab cannot be proved; the others can
+                    found[name] = (finding_of(error, "lab"), *found[name])
+                    continue
                 found[name] = examine(settings.labs / name, matrix)
+                if matrix and matrix.unproved:
+                    unproved.append(f"{name}: {matrix.unproved[0].why}")
     errors = sum(finding.level == "error" for findings in found.values() for finding in findings)
-    code = EXIT_LAB if errors else 0
+    code = EXIT_LAB if errors else EXIT_OURS if unproved else 0
+    for why in unproved:
+        complain(why)
     if app.json:
-        return write("lint", code, {"labs": found, "proved": prove or kept_in is not None})
+        return write("lint", code, {"labs": found, "proved": (prove or kept_in is not None) and not unproved})
     for findings in found.values():
         for finding in findings:
             say(str(finding))

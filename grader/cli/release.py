@@ -9,8 +9,8 @@ import click
 
 from grader.cli.app import App, choose_labs, common, json_option, lab_exit, read_labs
 from grader.cli.jsonout import write
-from grader.cli.show import say, several
-from grader.errors import UsageError
+from grader.cli.show import complain, say, several
+from grader.errors import EXIT_LAB, LabError, UsageError
 
 if TYPE_CHECKING:
     from grader.authoring.kit import Kit
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Write the kits of labs for students.")
 @click.argument("labs", nargs=-1, metavar="[LAB]...")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the kits go."
-)
+@click.option("--out", required=True, type=click.Path(file_okay=False), metavar="DIR", help="Where the kits go.")
 @click.option(
     "--as",
     "form",
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 @json_option
 @common
 @click.pass_obj
-def release(app: App, labs: tuple[str, ...], out: Path, form: str, force: bool) -> int:
+def release(app: App, labs: tuple[str, ...], out: str, form: str, force: bool) -> int:
     """Write the kits of LABs for students, of all where none is named: starter, handouts, public checks, requirements.
 
     Nothing hidden is in them. The same lab gives the same bytes.
@@ -40,19 +38,31 @@ def release(app: App, labs: tuple[str, ...], out: Path, form: str, force: bool) 
     from grader.authoring.kit import make_kit, repository
     from grader.cli.export import put_new
 
+    if not out:  # of an unset variable; as a path it would be this folder
+        raise UsageError("--out names no folder", fix="--out . is this one")
+    target = Path(out)
     found, wrong = choose_labs(*read_labs(app.settings()), labs)
     code = lab_exit(wrong)
-    kits = [make_kit(lab) for lab in found.values()]
+    kits: list[Kit] = []
+    for lab in found.values():
+        try:
+            kits.append(make_kit(lab))
+        except LabError as error:  # this lab cannot be released; the others can
+            complain(str(error))
+            wrong[lab.id] = error
+            code = EXIT_LAB
     if form == "repository":
-        files = repository(kits)
-        put_new(out, files, force=force)
-        written = [out]
+        files = repository(kits) if kits else {}
+        put_new(target, files, force=force)
+        written = [target] if kits else []
     else:
         files = {f"{kit.lab}/{name}": content for kit in kits for name, content in kit.files.items()}
-        written = [path for kit in kits for path in _written(kit, out, form, force=force)]
+        written = [path for kit in kits for path in _written(kit, target, form, force=force)]
     if app.json:
         content = {"labs": [kit.lab for kit in kits], "written": list(map(str, written)), "files": list(files)}
         return write("release", code, {**content, "lab_errors": [str(error) for error in wrong.values()]})
+    if not kits:
+        return code
     for path in written:
         say(f"Kit:  {path}")
     say()

@@ -21,16 +21,14 @@ from grader.errors import UsageError
 @click.pass_obj
 def starter(app: App, lab: str, out: Path | None, force: bool) -> int:
     """Write the starter notebook of LAB: the reference without its solutions, hidden tests and outputs."""
-    from grader.labs.starter import notebook_bytes, read_reference, reference_path
-    from grader.labs.starter import starter as make
+    from grader.authoring.kit import make_starter
 
-    settings = app.settings()
-    notebook = make(read_reference(reference_path(the_lab(settings, lab).folder.parent, lab)))
+    notebook = make_starter(the_lab(app.settings(), lab))
     target = out or Path(f"{lab}.ipynb")
     if target.exists() and not force:
         raise UsageError("exists already", where=str(target), fix="choose another --out, or write over it with --force")
     try:
-        target.write_bytes(notebook_bytes(notebook))
+        target.write_bytes(notebook)
     except OSError as error:
         raise UsageError(
             f"cannot be written: {error.strerror}", where=str(target), fix="choose another --out"

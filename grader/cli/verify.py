@@ -20,7 +20,7 @@ from grader.cli.app import (
 )
 from grader.cli.jsonout import quiet_stdout, write
 from grader.cli.show import complain, number, print_table, safe, say, table
-from grader.errors import EXIT_LAB, LabError
+from grader.errors import EXIT_LAB, EXIT_OURS, LabError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +51,7 @@ def verify(
 ) -> int:
     """Prove labs: the reference earns full marks, the untouched starter its floor, each mutant lands in its band.
 
-    Prints for each lab the matrix of variants and checks. Exit code 3 when a lab does not hold.
+    Prints for each lab the matrix of variants and checks. Exit code 3 when a lab does not hold, 4 when one could not be run.
     """
     with quiet_stdout(active=app.json):
         from grader.cli.progress import watch
@@ -78,8 +78,10 @@ def verify(
             matrices.append(matrix)
             if not app.json:
                 _tell(matrix, lab)
-        if not all(matrix.ok for matrix in matrices):
+        if any(matrix.wrong for matrix in matrices):
             code = EXIT_LAB
+        elif any(matrix.unproved for matrix in matrices):
+            code = code or EXIT_OURS
     if app.json:
         content = {"labs": [_content(matrix) for matrix in matrices]}
         return write("verify", code, content | {"lab_errors": [str(error) for error in wrong.values()]})
@@ -104,15 +106,20 @@ def _changed(
 def _tell(matrix: Matrix, lab: Lab) -> None:
     print_table(_picture(matrix, lab))
     say()
-    for row in matrix.rows:
-        if not row.ok:
-            say(f"{row.name}: {row.why}")
+    for row in matrix.wrong:
+        say(f"{row.name}: {row.why}")
+    for why in dict.fromkeys(row.why for row in matrix.unproved):
+        say(f"{', '.join(row.name for row in matrix.unproved if row.why == why)}: {why}")
     for check in matrix.unassessed:
         say(f"note: the check '{check}' cannot be decided on this machine; verify the lab on one with a GPU too")
     for check in matrix.unseen:
         say(f"note: no mutant fails the check '{check}'")
-    wrong = sum(not row.ok for row in matrix.rows)
-    state = f"holds: {len(matrix.rows)} variants score what they must" if matrix.ok else f"does not hold: {wrong} wrong"
+    if matrix.wrong:
+        state = f"does not hold: {len(matrix.wrong)} wrong"
+    elif matrix.unproved:
+        state = f"is not proved: {len(matrix.unproved)} of {len(matrix.rows)} variants could not be run here"
+    else:
+        state = f"holds: {len(matrix.rows)} variants score what they must"
     say(f"{matrix.lab}{f' ({matrix.tier.value} data)' if lab.data != 'none' else ''} {state}")
     say()
 
@@ -122,7 +129,7 @@ def _picture(matrix: Matrix, lab: Lab) -> Table:
     made = table(f"{matrix.lab}: {safe(lab.title, 80)}", columns, right=["score", "band", *matrix.checks])
     made.add_row("points", "", number(lab.points), "", *map(number, matrix.points), "", end_section=True)
     for row in matrix.rows:
-        verdict = "ok" if row.ok else "WRONG"
+        verdict = "ok" if row.ok else "not proved" if row.unproved else "WRONG"
         flags = safe(", ".join(row.flags), 200)
         made.add_row(row.name, verdict, number(row.score), _band(row), *map(number, row.cells), flags)
     return made
@@ -137,6 +144,7 @@ def _content(matrix: Matrix) -> dict[str, Any]:
         {
             "name": row.name,
             "ok": row.ok,
+            "proved": not row.unproved,
             "score": row.score,
             "low": row.low,
             "high": row.high,

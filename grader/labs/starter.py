@@ -1,21 +1,25 @@
 """Starters and mutants: notebooks made from the one reference.
 
 The reference solution is the source. Between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` stands what students have
-to write; between ``### BEGIN HIDDEN TESTS`` and ``### END HIDDEN TESTS`` what they must not see. A mutant is the
-reference with a few exact replacements: a mistake that students really make, and the band its score must lie in.
+to write; between ``### BEGIN HIDDEN TESTS`` and ``### END HIDDEN TESTS`` what they must not see. A cell that nbgrader's
+metadata calls a solution is one whole, unless it has regions. What looks like a marker and is not one is an error: taken
+for a comment, it would hand the solution to students. A mutant is the reference with a few exact replacements: a mistake
+that students really make, and the band its score must lie in.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from grader.errors import LabError
+from grader.errors import LabError, plain
 from grader.records import Record
 
 MARKERS = {
@@ -23,6 +27,19 @@ MARKERS = {
     "HIDDEN TESTS": "",
 }
 IN_PROSE = {"# Write your solution here.": "*Write your answer here.*"}
+#: Where a function's body is nothing but solution, a comment alone would leave a cell that is no Python.
+UNWRITTEN = "raise NotImplementedError"
+MARKER = re.compile(rf"[ \t]*### (BEGIN|END) ({'|'.join(MARKERS)})[ \t]*\n?")
+#: Another case, number of signs or blanks, and nbgrader's regions that are no others here.
+LIKE_A_MARKER = re.compile(
+    r"\s*#+[\s:]*(BEGIN|END)[\s_-]+(SOLUTION|HIDDEN[\s_-]+TESTS?|MARK[\s_-]+SCHEME)", re.IGNORECASE
+)
+REGION = re.compile(
+    rf"^([ \t]*)### BEGIN ({'|'.join(MARKERS)})[ \t]*\n.*?^[ \t]*### END \2[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL
+)
+CELL_TYPES = ("code", "markdown", "raw")
+#: A line for IPython and not for Python, also `files = !ls`.
+MAGIC = re.compile(r"^([ \t]*)(?:[\w, ]+=[ \t]*)?[%!?].*$", re.MULTILINE)
 #: What JupyterLab and Colab need to open a notebook without asking for a kernel.
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -64,14 +81,14 @@ def reference_path(labs_dir: Path, lab_id: str) -> Path:
 def read_reference(path: Path) -> dict[str, Any]:
     """The reference notebook as JSON. Raises LabError."""
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        if notebook["nbformat"] != 4:
+        notebook = json.loads(path.read_text(encoding="utf-8-sig"))
+        if notebook["nbformat"] != 4 or not _is_notebook(notebook):
             raise LabError("is not an nbformat 4 notebook", where=str(path), fix="save it again in Jupyter")
     except FileNotFoundError:
         raise LabError(
             "the reference solution is missing", where=str(path), fix="write it: starters come from it"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LabError(
             f"the reference solution cannot be read: {error}", where=str(path), fix="save it again"
         ) from None
@@ -86,13 +103,13 @@ def starter(notebook: dict[str, Any]) -> dict[str, Any]:
     ids: set[str] = set()
     for cell in notebook["cells"]:
         before, kind = source(cell), cell["cell_type"]
-        text = _without_regions(before, kind)
+        text = _exercise(cell)
         if before.strip() and not text.strip():
             continue
         made = {"cell_type": kind, "id": _cell_id(cell, len(cells), ids), "metadata": {}, "source": text}
         if kind == "code":
             made |= {"outputs": [], "execution_count": None}
-        elif "attachments" in cell:
+        elif "attachments" in cell and not is_solution(cell):
             made["attachments"] = json.loads(json.dumps(cell["attachments"]))
         cells.append(made)
     named = {"lab": str(notebook.get("metadata", {}).get("grader", {}).get("lab", ""))}
@@ -130,7 +147,7 @@ def read_mutants(folder: Path) -> tuple[Mutant, ...]:
             if unknown:
                 raise LabError(f"unknown key {min(unknown)!r}", where=str(path), fix="see docs/authoring.md")
             mutants.append(msgspec.convert({**table, "name": path.stem}, Mutant, strict=False))
-        except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        except (OSError, ValueError, msgspec.ValidationError) as error:
             raise LabError(
                 f"the mutant cannot be read: {error}", where=str(path), fix="see docs/authoring.md"
             ) from None
@@ -141,6 +158,35 @@ def source(cell: dict[str, Any]) -> str:
     """A cell's source as one string."""
     text = cell.get("source", "")
     return "".join(text) if isinstance(text, list) else str(text)
+
+
+def solved(cell: dict[str, Any]) -> list[str]:
+    """What of a cell students must not see: its regions, or all of it."""
+    return [source(cell)] if is_solution(cell) else [match.group() for match in REGION.finditer(source(cell))]
+
+
+def given(cell: dict[str, Any]) -> str:
+    """What of a cell students see."""
+    return "" if is_solution(cell) else REGION.sub("", source(cell))
+
+
+def is_solution(cell: dict[str, Any]) -> bool:
+    """Whether nbgrader's metadata call the whole cell a solution; its regions say it better where there are some."""
+    said = cell.get("metadata", {}).get("nbgrader", {})
+    return isinstance(said, dict) and said.get("solution") is True and not REGION.search(source(cell))
+
+
+def is_python(text: str) -> bool:
+    """Whether a cell's text is Python, magics of IPython aside."""
+    return text.lstrip().startswith("%%") or any(map(_parses, (text, MAGIC.sub(r"\1pass", text))))
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _cell_id(cell: dict[str, Any], number: int, taken: set[str]) -> str:
@@ -154,16 +200,61 @@ def _cell_id(cell: dict[str, Any], number: int, taken: set[str]) -> str:
     return found
 
 
-def _without_regions(text: str, kind: str) -> str:
-    for name, line in MARKERS.items():
-        instead = line if kind == "code" else IN_PROSE.get(line, line)
-        pattern = rf"^([ \t]*)### BEGIN {name}[ \t]*\n.*?^[ \t]*### END {name}[ \t]*(?:\n|\Z)"
-        text = re.sub(pattern, rf"\1{instead}\n" if instead else "", text, flags=re.MULTILINE | re.DOTALL)
-    return text.rstrip("\n")
+def _exercise(cell: dict[str, Any]) -> str:
+    """A cell's text as students get it. ``UNWRITTEN`` stands in those regions only that need it to be Python."""
+    text, code = source(cell), cell["cell_type"] == "code"
+    if is_solution(cell):
+        return _line("SOLUTION", code=code)
+    left = _without_regions(text, code=code)
+    if not code or is_python(left) or not is_python(text):
+        return left
+    unwritten = list(range(len(REGION.findall(text))))
+    for number in tuple(unwritten):
+        fewer = [other for other in unwritten if other != number]
+        if is_python(_without_regions(text, code=code, unwritten=fewer)):
+            unwritten = fewer
+    return _without_regions(text, code=code, unwritten=unwritten)
+
+
+def _without_regions(text: str, *, code: bool, unwritten: Sequence[int] = ()) -> str:
+    """The text with a line in place of each region; of the regions with those numbers, ``UNWRITTEN`` below it."""
+    numbers = iter(range(len(text)))
+
+    def instead(region: re.Match[str]) -> str:
+        line, number = _line(region[2], code=code), next(numbers)
+        lines = [line] if line else []
+        return "".join(f"{region[1]}{each}\n" for each in (*lines, *([UNWRITTEN] if number in unwritten else ())))
+
+    return REGION.sub(instead, text).rstrip("\n")
+
+
+def _line(name: str, *, code: bool) -> str:
+    line = MARKERS[name]
+    return line if code else IN_PROSE.get(line, line)
+
+
+def _is_notebook(notebook: dict[str, Any]) -> bool:
+    """Whether it has the form that is relied on: cells of a known type, text, and metadata that are tables."""
+    cells, metadata = notebook.get("cells"), notebook.get("metadata", {})
+    if not isinstance(cells, list) or not all(map(_is_cell, cells)):
+        return False
+    return isinstance(metadata, dict) and isinstance(metadata.get("grader", {}), dict)
+
+
+def _is_cell(cell: Any) -> bool:
+    if not isinstance(cell, dict) or cell.get("cell_type") not in CELL_TYPES:
+        return False
+    text = cell.get("source", "")
+    lines = text if isinstance(text, list) else [text]
+    return all(isinstance(line, str) for line in lines) and isinstance(cell.get("metadata", {}), dict)
 
 
 def _check_markers(notebook: dict[str, Any], path: Path) -> None:
     for number, cell in enumerate(notebook["cells"], start=1):
+        for line in source(cell).splitlines(keepends=True):
+            if LIKE_A_MARKER.match(line) and not MARKER.fullmatch(line):
+                what = f"cell {number}: {plain(line, 60)!r} looks like a marker and is none"
+                raise LabError(what, where=str(path), fix="write ### BEGIN SOLUTION and ### END SOLUTION exactly so")
         for name in MARKERS:
             found = re.findall(rf"^[ \t]*### (BEGIN|END) {name}[ \t]*$", source(cell), flags=re.MULTILINE)
             if found != ["BEGIN", "END"] * (len(found) // 2):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import venv
 
 import pytest
 
@@ -21,9 +23,10 @@ def course(tmp_path_factory):
     return folder
 
 
-def grader(folder, *args):
+def grader(folder, *args, **environ):
     command = [sys.executable, "-m", "grader", *args]
-    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=250, check=False)
+    env = {**os.environ, **environ}
+    return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=250, check=False)
 
 
 def said(done):
@@ -85,6 +88,59 @@ def test_a_kit_is_released_as_a_folder_and_a_zip_and_never_over_another(course):
         for path in (course / "kits" / "scales").rglob("*")
         if path.is_file()
     )
+
+
+def test_one_bad_file_holds_back_its_own_lab_only(tmp_path):
+    """The other is released and examined; the exit code is the lab's, and the file is named."""
+    for name in ("scales", "others"):
+        assert grader(tmp_path, "new", name).returncode == 0
+    (tmp_path / "labs" / "scales" / "handout.md").write_bytes(b"F\xfcr alle")
+    done = grader(tmp_path, "release", "--out", "kits")
+    assert done.returncode == 3
+    assert "labs/scales/handout.md: is not UTF-8 text" in done.stderr
+    assert done.stdout.splitlines()[-2].endswith(" files of others")
+    assert sorted(path.name for path in (tmp_path / "kits").iterdir()) == ["others", "others.zip"]
+    alone = grader(tmp_path, "release", "scales", "--out", "none")
+    assert (alone.returncode, alone.stdout) == (3, "")
+    findings = said(grader(tmp_path, "lint", "--json"))["labs"]
+    assert [finding["kind"] for finding in findings["others"]] == ["few-mutants"]
+    assert "is not UTF-8 text" in [finding["what"] for finding in findings["scales"]]
+
+
+def test_out_without_a_name_is_refused_and_not_this_folder(course):
+    """It is what an unset variable of a script gives."""
+    before = sorted(course.iterdir())
+    done = grader(course, "release", "--out", "", "--as", "folder")
+    assert done.returncode == 2
+    assert "--out names no folder" in done.stderr
+    assert sorted(course.iterdir()) == before
+
+
+def test_a_starter_that_would_be_the_solution_is_not_written(tmp_path):
+    """`grader starter` refuses what `grader release` refuses."""
+    assert grader(tmp_path, "new", "scales").returncode == 0
+    reference = tmp_path / "reference_solutions" / "scales.ipynb"
+    text = reference.read_text("utf-8")
+    reference.write_text(text.replace("### BEGIN SOLUTION", "# BEGIN SOLUTION"), "utf-8")
+    done = grader(tmp_path, "starter", "scales")
+    assert done.returncode == 3
+    assert "looks like a marker and is none" in done.stderr
+    assert not (tmp_path / "scales.ipynb").exists()
+
+
+def test_where_tensorflow_is_missing_nothing_is_proved_and_no_lab_is_blamed(course, tmp_path):
+    """The problem is told once, and exit code 4 says that it is not the lab's."""
+    venv.create(tmp_path / "bare")
+    python = str(tmp_path / "bare" / "bin" / "python")
+    done = grader(course, "verify", "scales", "--jobs", "1", GRADER_KERNEL_PYTHON=python)
+    assert done.returncode == 4
+    assert done.stdout.count("No module named") == 1
+    assert "scales is not proved: 7 of 7 variants could not be run here" in done.stdout
+    assert "no mutant fails" not in done.stdout
+    done = grader(course, "lint", "scales", "--verify", "--jobs", "1", "--json", GRADER_KERNEL_PYTHON=python)
+    assert done.returncode == 4
+    assert said(done)["proved"] is False
+    assert [finding["kind"] for finding in said(done)["labs"]["scales"]] == ["few-mutants"]
 
 
 def test_a_begun_lab_is_not_begun_again(course):

@@ -12,6 +12,8 @@ import pytest
 from grader.authoring.lint import Finding, lint
 from grader.authoring.messages import lab_messages, wrong
 from grader.authoring.scaffold import new_lab
+from grader.calibration.kept import Run, kept_path, write_runs
+from grader.calibration.trials import styles
 from grader.errors import UsageError
 from grader.labs import load_lab
 from grader.records import Tier
@@ -111,6 +113,7 @@ FIRST = "x = table(chance)\n    means"
 WEAK = {
     "lab": ("error", _toml('id = "scales"', 'id = "scales"\ncolour = 1')),
     "variant": ("error", lambda lab: change(lab / "mutants" / "not_scaled.toml", "high = 70", "high = 100")),
+    "kit": ("error", lambda lab: change(lab / "handout.md", "60 seconds", "60 seconds ![plot](plot.png)")),
     "few-alternatives": ("warning", lambda lab: (lab / "alternatives" / "tensors.py").unlink()),
     "no-hint": ("warning", _public(', hint="Return a table of the same shape as x."', "")),
     "observed-points": ("warning", _hidden("evidence=VERIFIED", "evidence=OBSERVED")),
@@ -181,6 +184,107 @@ def test_a_name_that_a_suite_puts_together_counts_as_asked(lab):
     assert "unused-contract" not in found(lab)
 
 
+@pytest.mark.parametrize(
+    "mention",
+    [
+        "np.other()",
+        'print("other")',
+        'note = "other"',
+        "other = 1",
+        "lambda student: student.standardise",
+        "f(np.other)",
+    ],
+)
+def test_a_word_of_the_suite_is_no_question(lab, mention):
+    """What has the name's letters and is not asked of the student leaves the name unused."""
+    _toml("[contract.standardise]", '[contract.other]\nkind = "value"\n[contract.standardise]')(lab)
+    _hidden(FIRST, f"{mention}\n    {FIRST}")(lab)
+    assert found(lab)["unused-contract"].what == "nothing asks for 'other'"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "student.other.value()",
+        'getattr(student, "other")',
+        'student.files.first("other")',
+        "helper(1, student)",
+        "helper(1, who=student)",
+        'for name in ("other",):\n        getattr(student, name)',
+    ],
+)
+def test_a_name_that_is_asked_for_in_any_way_is_used(lab, question):
+    """By a helper that is given the student, too; where the name is computed, every string may be it."""
+    _toml("[contract.standardise]", '[contract.other]\nkind = "value"\n[contract.standardise]')(lab)
+    _hidden(FIRST, f"{question}\n    {FIRST}")(lab)
+    with (lab / "hidden_tests" / "test_scales.py").open("a") as file:
+        file.write(f"\n\ndef helper(number, who):\n    return who.{'other' if 'helper' in question else 'more'}\n")
+    assert "unused-contract" not in found(lab)
+
+
+# ---------------------------------------------------------------- one bad file
+
+
+def _reference(content):
+    return lambda lab: (lab.parent.parent / "reference_solutions" / "scales.ipynb").write_bytes(content)
+
+
+def _truncated(lab):
+    _toml("[limits]", THRESHOLD)(lab)
+    (lab / "calibration").mkdir()
+    (lab / "calibration" / "lite.json").write_text('{"schema": 1, "lab"')
+
+
+LATIN = "Für".encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file"),
+    [
+        (lambda lab: (lab / "handout.md").write_bytes(LATIN), "handout.md"),
+        (lambda lab: (lab / "locale" / "zh.po").write_bytes(LATIN), "zh.po"),
+        (lambda lab: (lab / "mutants" / "not_scaled.toml").write_bytes(LATIN), "not_scaled.toml"),
+        (_reference(b'{"nbformat": 4}'), "scales.ipynb"),
+        (_reference(b'{"nbformat": 4, "cells": [{"source": "x = 1"}]}'), "scales.ipynb"),
+        (_reference(b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": 1}]}'), "scales.ipynb"),
+        (_reference(b'{"nbformat": 4, "cells": [], "metadata": []}'), "scales.ipynb"),
+        (_reference(b"[]"), "scales.ipynb"),
+        (_truncated, "lite.json"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_finding_that_names_it_once(lab, spoil, file):
+    """Nobody's other lab is left unexamined for it, nor the rest of this one."""
+    _public(', hint="Return a table of the same shape as x."', "")(lab)
+    spoil(lab)
+    findings = lint(lab)
+    assert [finding.where.endswith(file) for finding in findings if finding.level == "error"] == [True]
+    assert "no-hint" in {finding.kind for finding in findings}
+
+
+def test_a_reference_with_a_byte_order_mark_is_read(lab):
+    """Windows editors write one."""
+    path = lab.parent.parent / "reference_solutions" / "scales.ipynb"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [finding.kind for finding in lint(lab)] == ["few-mutants"]
+
+
+def test_only_runs_of_the_solutions_as_they_are_now_calibrate(lab):
+    """Of the reference or an alternative, by their digests; a baseline's runs say nothing of the full mark."""
+    _toml("[limits]", THRESHOLD)(lab)
+    change(lab / "mutants" / "not_scaled.toml", "low = ", "baseline = true\nlow = ")
+    reference, *_, baseline = styles(load_lab(lab))
+    path = kept_path(lab, Tier.LITE)
+    run = Run(style="reference", number=1, notebook="0" * 8, suite="0" * 8, seconds=1.0)
+    of_baseline = msgspec.structs.replace(run, style=baseline.name, notebook=baseline.digest)
+    write_runs(path, "scales", Tier.LITE, [run, of_baseline])
+    assert "uncalibrated" in found(lab)
+    run = msgspec.structs.replace(run, notebook=reference.digest)
+    write_runs(path, "scales", Tier.LITE, [run])
+    assert "uncalibrated" not in found(lab)
+    write_runs(path, "others", Tier.LITE, [run])
+    assert found(lab)["lab"].what == "the kept runs are of the lab 'others'"
+
+
 def matrix(lab, **changes):
     checks = load_lab(lab).checks
     row = MatrixRow(name="reference", score=100, low=100, high=100, cells=(40, 40, 20))
@@ -217,11 +321,20 @@ def test_a_variant_out_of_its_band_is_an_error(lab, row, what):
     assert what in found(lab, matrix(lab, rows=(spoilt,)))["variant"].what
 
 
+def test_a_variant_that_could_not_be_run_is_no_finding(lab):
+    """Where TensorFlow is missing nothing is proved, and nothing is wrong with the lab."""
+    row = msgspec.structs.replace(matrix(lab).rows[0], score=0, problem="no keras", unproved=True)
+    unproved = matrix(lab, rows=(row,))
+    assert not unproved.ok
+    assert "variant" not in found(lab, unproved)
+    assert (row.why, unproved.wrong, unproved.unproved) == ("not proved: no keras", (), (row,))
+
+
 def test_every_rule_and_every_kind_of_finding_is_tested_and_documented():
     """The kinds in the code are those above, and commands.md has a row for each with its level."""
     source = (ROOT / "grader" / "authoring" / "lint.py").read_text("utf-8")
     levels = {(kind, level) for level, kind in re.findall(r'_(error|warning)\(\s*"([\w-]+)"', source)}
-    levels |= {(kind, "error") for kind in re.findall(r'_from\(error, "([\w-]+)"\)', source)}
+    levels |= {(kind, "error") for kind in re.findall(r'finding_of\(error, "([\w-]+)"\)', source)}
     assert {kind for kind, _ in levels} == {*WEAK, "unseen-check", "few-mutants"}
     rows = re.findall(
         r"^\| `([\w-]+)` \| (error|warning) \|", (ROOT / "docs" / "commands.md").read_text("utf-8"), re.MULTILINE

@@ -227,12 +227,13 @@ def test_the_example_mutant_is_one(tmp_path):
 
 
 def test_the_marked_solution_becomes_the_promised_starter():
-    """The example of markers, made into a starter, keeps its first line and has the line to write at."""
+    """The example of markers, made into a starter, keeps its first line, has the line to write at, and is Python."""
     (source,) = (block for block in blocks("authoring.md", "python") if "### BEGIN SOLUTION" in block)
     notebook = {"cells": [{"cell_type": "code", "source": source}]}
     (cell,) = starter.starter(notebook)["cells"]
-    assert cell["source"].splitlines() == ["def gradient(f, x):", "    # Write your solution here."]
-    assert "`# Write your solution here.`" in document("authoring.md")
+    made = ["def gradient(f, x):", "    # Write your solution here.", "    raise NotImplementedError"]
+    assert cell["source"].splitlines() == made
+    assert all(f"`{line.strip()}`" in document("authoring.md") for line in made[1:])
 
 
 def test_everything_a_suite_can_import_is_documented():

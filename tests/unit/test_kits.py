@@ -13,7 +13,18 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from grader.authoring.kit import Kit, as_toml, leaks, make_kit, requirements, secrets_of, write_folder
+from grader.authoring.kit import (
+    MOST_BYTES,
+    Kit,
+    as_toml,
+    leaks,
+    make_kit,
+    make_starter,
+    repository,
+    requirements,
+    secrets_of,
+    write_folder,
+)
 from grader.authoring.scaffold import new_lab
 from grader.errors import LabError, UsageError
 from grader.labs import load_lab
@@ -38,6 +49,16 @@ def kit(request):
 def course(tmp_path):
     """The folder of a lab that was just begun."""
     return new_lab(tmp_path / "labs", "scales", "Scales")[0]
+
+
+def reference_of(course):
+    return reference_path(course.parent, course.name)
+
+
+def change(path, old, new):
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
 
 
 def texts(kit):
@@ -160,11 +181,12 @@ def test_no_kit_holds_a_solution(kit):
     regions = re.findall(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", whole, re.DOTALL)
     assert regions
     given = {line.strip() for line in re.sub(r"(?s)### BEGIN.*?### END \w+", "", whole).splitlines()}
-    starters = {
-        line.strip() for name, prose, text in texts(kit) for line in text.splitlines() if name.endswith("ipynb")
+    lines = {
+        line.strip().lstrip("# ").strip() for name, prose, text in texts(kit) if not prose for line in text.splitlines()
     }
     for line in (line.strip() for region in regions for line in region.splitlines()):
-        assert len(line) < LONG or line in given or line not in starters, line
+        assert len(line) < LONG or line in given or line not in lines, line
+        assert len(line) < 2 * LONG or line in given or line not in apart_from_prose(kit), line
     for name, other in read_alternatives(lab.folder).items():
         for line in (line.strip() for cell in other["cells"] for line in cell["source"].splitlines()):
             assert len(line) < 2 * LONG or line in given or line not in apart_from_prose(kit), (name, line)
@@ -204,12 +226,24 @@ def test_no_kit_translates_what_only_the_hidden_suite_says(kit):
             "sentence of the hidden suite",
         ),
         ("public_tests/test_scales_public.py", "# as test_a_column_of_equal_numbers asks", "hidden check 'constant'"),
+        (
+            "public_tests/test_scales_public.py",
+            "# spread = x.std(axis=0) + 0 * x.mean()",
+            "a line of the solution",
+        ),
+        ("public_tests/rows.txt", "return (x - x.mean(axis=0)) / np.where(spread > 1e-9, spread, 1)", "the solution"),
+        ("public_tests/test_scales_public.py", '# of the check "all_of_it"', "the id of a hidden check"),
+        ("public_tests/test_scales_public.py", "# from 0.875 on", "a threshold"),
         ("handout.md", "Subtracts the mean and does not divide.", "the mutant 'not_scaled'"),
         ("handout.zh.md", "### BEGIN SOLUTION", "a marker"),
     ],
 )
 def test_a_kit_that_would_show_something_hidden_is_not_made(course, file, line, what):
     """Whoever quotes the hidden suite in a public file is told where, before anybody reads it."""
+    change(course / "hidden_tests" / "test_scales.py", '"scaled"', '"all_of_it"')
+    change(course / "lab.toml", "[limits]", "[thresholds.lite.share]\nfloor = 0.1\nfull = 0.875\n[limits]")
+    change(reference_of(course), "spread = x.std(axis=0)", "spread = x.std(axis=0) + 0 * x.mean()")
+    make_kit(load_lab(course))
     with (course / file).open("a", encoding="utf-8") as stream:
         stream.write(f"\n{line}\n")
     with pytest.raises(LabError, match=what) as caught:
@@ -218,15 +252,172 @@ def test_a_kit_that_would_show_something_hidden_is_not_made(course, file, line, 
 
 
 def test_a_line_of_the_solution_is_found_in_a_starters_code_and_nowhere_else(course):
-    """Handouts may show code; a line that the starter shows anyway is no secret."""
+    """Handouts and the hints of a public suite may show code; a line that the starter shows anyway is no secret."""
     lab, notebook = load_lab(course), read_reference(reference_path(course.parent, "scales"))
     line = "return (x - x.mean(axis=0)) / np.where(spread > 1e-9, spread, 1)"
     cell = {"cell_type": "code", "metadata": {}, "source": f"def again(x, spread):\n    {line}"}
     files = {"scales.ipynb": json.dumps({"cells": [cell]}).encode(), "handout.md": line.encode()}
+    notebook["cells"][2]["source"] = source(notebook["cells"][2]).replace(
+        "    spread", "    # one standard deviation for each column\n    spread"
+    )
+    files["labs/scales/public_tests/test_scales_public.py"] = (
+        b'hint="Say # one standard deviation for each column of them."\n    "# one standard deviation for each column"'
+    )
     secrets = secrets_of(lab, notebook)
     assert leaks(Kit(lab="scales", files=files), secrets) == [("scales.ipynb", "a line of the solution")]
     notebook["cells"].append(cell)
     assert leaks(Kit(lab="scales", files=files), secrets_of(lab, notebook)) == []
+
+
+# ---------------------------------------------------------------- what marks a solution
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "### begin solution",
+        "###BEGIN SOLUTION",
+        "# BEGIN SOLUTION",
+        "### BEGIN  SOLUTION",
+        "#### BEGIN SOLUTION",
+        "### BEGIN SOLUTION: the spread",
+        "### BEGIN HIDDEN TEST",
+        "### END HIDDEN_TESTS",
+        "### BEGIN MARK SCHEME",
+        "### BEGIN SOLUTION\r",
+    ],
+)
+def test_what_only_looks_like_a_marker_is_an_error_with_its_cell(course, marker):
+    """Taken for a comment, it would hand the solution to every student."""
+    notebook = json.loads(reference_of(course).read_text("utf-8"))
+    text = source(notebook["cells"][2])
+    notebook["cells"][2]["source"] = text.replace("### BEGIN SOLUTION", marker).replace("### END SOLUTION", marker)
+    reference_of(course).write_text(json.dumps(notebook), "utf-8")
+    for make in (make_kit, make_starter):
+        with pytest.raises(LabError, match=r"cell 3: .* looks like a marker and is none"):
+            make(load_lab(course))
+
+
+@pytest.mark.parametrize("kind", ["code", "markdown"])
+def test_a_cell_that_nbgrader_calls_a_solution_is_replaced_whole(kind):
+    """With its pictures; where it has regions, they say what the solution is."""
+    cell = {"cell_type": kind, "metadata": {"nbgrader": {"solution": True}}, "source": "answer = 42"}
+    if kind == "markdown":
+        cell["attachments"] = {"answer.png": {"image/png": "AAAA"}}
+    marked = {**cell, "source": "shown = 1\n### BEGIN SOLUTION\nanswer = 42\n### END SOLUTION"}
+    whole, part = starter({"cells": [cell, marked]})["cells"]
+    line = "# Write your solution here." if kind == "code" else "*Write your answer here.*"
+    assert (whole["source"], part["source"]) == (line, f"shown = 1\n{line}")
+    assert "attachments" not in whole
+
+
+def test_what_nbgrader_calls_a_solution_is_searched_for(course):
+    """The same line in another cell of code stops the release."""
+    notebook = json.loads(reference_of(course).read_text("utf-8"))
+    line = "answer = [number * number for number in range(42)]"
+    marked = {"cell_type": "code", "metadata": {"nbgrader": {"solution": True}}, "source": line, "outputs": []}
+    notebook["cells"].append(marked)
+    reference_of(course).write_text(json.dumps(notebook), "utf-8")
+    assert line.encode() not in make_starter(load_lab(course))
+    (course / "public_tests" / "data.txt").write_text(line)
+    with pytest.raises(LabError, match="a line of the solution"):
+        make_kit(load_lab(course))
+
+
+def test_a_reference_without_any_region_is_not_released(course):
+    """Neither as a kit nor as a starter: it would be the solution."""
+    for marker in ("BEGIN", "END"):
+        change(reference_of(course), f"### {marker} SOLUTION", "# here")
+    for make in (make_kit, make_starter):
+        with pytest.raises(LabError, match="nothing is marked as a solution"):
+            make(load_lab(course))
+
+
+def code_cell(text):
+    return {"cells": [{"cell_type": "code", "source": text}]}
+
+
+def test_a_function_that_is_all_solution_still_makes_a_cell_that_is_python():
+    """The regions that need no statement get none: what students are given there still runs."""
+    region = "{0}### BEGIN SOLUTION\n{0}x = 1\n{0}### END SOLUTION"
+    text = f"%matplotlib inline\n{region.format('')}\n\ndef f():\n{region.format('    ')}\n\ny = 2"
+    (cell,) = starter(code_cell(text))["cells"]
+    line = "# Write your solution here."
+    made = ["%matplotlib inline", line, "", "def f():", f"    {line}", "    raise NotImplementedError", "", "y = 2"]
+    assert cell["source"].splitlines() == made
+
+
+def test_a_starter_that_is_no_python_is_not_released(course):
+    """Half a statement between the markers leaves the other half."""
+    change(
+        reference_of(course),
+        "import numpy as np",
+        "### BEGIN SOLUTION\\nif True:\\n### END SOLUTION\\n    import numpy as np",
+    )
+    with pytest.raises(LabError, match="cell 2 of the starter is no Python"):
+        make_starter(load_lab(course))
+
+
+# ---------------------------------------------------------------- what handouts link to, and data
+
+
+PIXEL = b"\x89PNG\r\n\x1a\n\xff\xfe"
+
+
+def test_pictures_of_handouts_and_data_of_public_suites_are_in_the_kit(course):
+    """Addresses elsewhere, anchors and code are no files; caches are nobody's data."""
+    (course / "figures").mkdir()
+    (course / "figures" / "a plot.png").write_bytes(PIXEL)
+    (course / "public_tests" / "data").mkdir()
+    (course / "public_tests" / "data" / "rows.bin").write_bytes(PIXEL)
+    (course / "public_tests" / ".DS_Store").write_bytes(PIXEL)
+    with (course / "handout.md").open("a") as file:
+        file.write(
+            "\n![plot](figures/a%20plot.png) [web](https://example.org) [top](#top) `rows[0](x)` [zh](handout.zh.md)\n"
+        )
+        file.write('\n```python\nrows[0](x)\n```\n<img src="figures/a plot.png">\n[starter](scales.ipynb)\n')
+    kit = make_kit(load_lab(course))
+    assert kit.files["figures/a plot.png"] == kit.files["labs/scales/public_tests/data/rows.bin"] == PIXEL
+    assert not [name for name in kit.files if "DS_Store" in name]
+    assert repository([kit])["labs/scales/figures/a plot.png"] == PIXEL
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("figures/none.png", "there is no such file"),
+        ("hidden_tests/test_scales.py", "not in the kit"),
+        ("figures/../mutants/not_scaled.toml", "not in the kit"),
+        ("../../reference_solutions/scales.ipynb", "not in the kit"),
+        ("/etc/passwd", "not in the kit"),
+        ("linked.md", "no regular file"),
+        ("large.bin", "has more than 8 MiB"),
+    ],
+)
+def test_a_link_to_what_students_do_not_get_is_told_and_nothing_is_made(course, target, said):
+    """A picture that is dropped in silence is missed in class."""
+    (course / "linked.md").symlink_to(course / "hidden_tests" / "test_scales.py")
+    (course / "large.bin").write_bytes(bytes(MOST_BYTES + 1))
+    with (course / "handout.md").open("a") as file:
+        file.write(f"\n[here]({target})\n")
+    with pytest.raises(LabError, match=said):
+        make_kit(load_lab(course))
+
+
+def test_a_handout_in_another_encoding_is_named(course):
+    (course / "handout.md").write_bytes("Für alle: 60 seconds, 2 GB".encode("latin-1"))
+    with pytest.raises(LabError, match=r"handout\.md: is not UTF-8 text"):
+        make_kit(load_lab(course))
+
+
+def test_a_repositorys_readme_lists_each_lab_with_the_line_that_checks_it(course):
+    other = new_lab(course.parent, "others", "Others")[0]
+    files = repository(make_kit(load_lab(folder)) for folder in (course, other))
+    text = files["README.md"].decode()
+    for name, title in (("scales", "Scales"), ("others", "Others")):
+        assert f"| {title} | `{name}.ipynb` | [labs/{name}/handout.md]" in text
+        assert f"`grader check {name}.ipynb`" in text
+        assert f"labs/{name}/handout.md" in files
 
 
 # ---------------------------------------------------------------- how it is written
@@ -281,7 +472,7 @@ def test_a_starter_keeps_pictures_and_ids_and_drops_what_is_the_authors():
         {
             "cell_type": "markdown",
             "id": "one",
-            "metadata": {"nbgrader": {"solution": True}},
+            "metadata": {"nbgrader": {"solution": False, "grade": False}},
             "source": "# T",
             "attachments": picture,
         },
