@@ -119,7 +119,7 @@ faults: $(DEV)
 fuzz: $(DEV)
 	$(BIN)/python tools/fuzz_wire.py --inputs 1000000 --seed $$(date +%Y%m%d)
 
-# Throughput against nbgrader and otter-grader, and where a run's time goes; some ten minutes on a quiet machine.
+# Throughput against nbgrader and otter-grader, three turns each, and where a run's time goes; half an hour on a quiet machine.
 bench: $(RUNTIME) $(BENCH)
 	$(BIN)/python benchmarks/throughput.py --lab iris
 	$(BIN)/python benchmarks/throughput.py --lab mnist
