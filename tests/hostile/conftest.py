@@ -15,7 +15,7 @@ from grader.settings import load_settings
 from grader.worker import GradingWorker, prepare
 from grader.zygote import Zygote
 from tests.hostile import weak
-from tests.hostile.attacks import LABS
+from tests.hostile.attacks import LABS, TENSORFLOW
 
 collect_ignore_glob = ["labs/*", "corpus/*"]
 
@@ -49,11 +49,15 @@ def proof(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_worker(proof, tmp_path_factory):
-    """A worker for one of the corpus's labs, as the batch makes it; kept until the session is over."""
-    made: dict[tuple[str, int, Level], Worker] = {}
+    """A worker for one of the corpus's labs, as the batch makes it; kept until the session is over.
+
+    Labs that need TensorFlow share one.
+    """
+    made: dict[tuple[bool, int, Level], Worker] = {}
 
     def make(lab: str, slot: int, level: Level) -> Worker:
-        if (lab, slot, level) not in made:
+        tensorflow = lab in TENSORFLOW
+        if (tensorflow, slot, level) not in made:
             folder = tmp_path_factory.mktemp(f"{lab}-{slot}")
             mounts = tmp_path_factory.mktemp("mounts")
             mounts.chmod(0o755)
@@ -62,18 +66,20 @@ def make_worker(proof, tmp_path_factory):
                 if mode & 0o011 != 0o011:
                     parent.chmod(mode | 0o011)
             settings = load_settings(None, {}, {"secret": "hostile"})
-            setting = prepare(load_lab(LABS / lab), settings, level, Tier.LITE, mounts)
-            factory = GradingWorker.Factory(
-                proof[0], sys.executable, {lab: setting}, str(folder), "A course", mounts=mounts
-            )
+            labs = {
+                name: prepare(load_lab(LABS / name), settings, level, Tier.LITE, mounts)
+                for name in (TENSORFLOW if tensorflow else (lab,))
+            }
+            factory = GradingWorker.Factory(proof[0], sys.executable, labs, str(folder), "A course", mounts=mounts)
             worker = Worker(factory, slot)
-            worker.tensorflow = lab == "net"
-            made[lab, slot, level] = worker
-        return made[lab, slot, level]
+            worker.tensorflow = tensorflow
+            made[tensorflow, slot, level] = worker
+        return made[tensorflow, slot, level]
 
     yield make
     for worker in made.values():
         worker.close()
+        worker._suites.close()  # a kept pytest holds a file open, and a warning at the end fails the session
 
 
 @pytest.fixture
@@ -109,7 +115,8 @@ def pytest_terminal_summary(terminalreporter):
     for (name, level), (does, outcomes, seconds) in ROWS.items():
         bad = [outcome for outcome in outcomes if outcome in ("FAILED", "SKIPPED")]
         failed += bool(bad)
-        lines.append(((name[0], int(name[1:]), level), name, level, (bad or outcomes)[0], sum(seconds), does))
+        shown = " | ".join(dict.fromkeys(bad or outcomes))
+        lines.append(((name[0], int(name[1:]), level), name, level, shown, sum(seconds), does))
     width = max(len(line[3]) for line in lines)
     for _, name, level, outcome, seconds, does in sorted(lines):
         terminalreporter.line(f"{name:4} {level:3} {outcome:{width}} {seconds:6.1f} s  {does}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -20,11 +21,11 @@ from grader.sandbox.conformance import descendants
 from grader.submissions import collect
 from grader.worker import Task
 from tests.hostile import weak
-from tests.hostile.attacks import ALONE, AT_STAKE, HONEST, LABS, PROLOGUE, Attack, listed, load, written
+from tests.hostile.attacks import ALONE, AT_STAKE, GIANT, HONEST, LABS, PROLOGUE, Attack, listed, load, written
 from tests.hostile.weak import LEVEL, SPARED
 
 ROOT = Path(__file__).resolve().parents[2]
-ATTACKER, HONEST_STUDENT = "student-66", "student-01"
+ATTACKER, FRIEND, HONEST_STUDENT = "student-66", "student-67", "student-01"
 #: What saved models try to make when they are loaded.
 MARK = Path("/tmp/hostile-was-here")
 #: Above the notebook's time on the wall: interrupting, killing, sending files, asking, and an honest run after it.
@@ -35,23 +36,31 @@ ATTACKS = load()
 def cases():
     for attack in ATTACKS:
         marks = [pytest.mark.attack(attack.id, attack.does)]
+        name = "-".join(filter(None, (attack.id, attack.way.replace(" ", "_"))))
         for level in (Level.L3, Level.L2) if LEVEL is None else (LEVEL,):
             if LEVEL is not None:
                 if attack.id not in SPARED:
-                    yield pytest.param(attack, level, id=f"{attack.id}-{level.name}", marks=marks)
+                    yield pytest.param(attack, level, id=f"{name}-{level.name}", marks=marks)
                 continue
             if level is Level.L2 and (attack.slow or attack.level > level or attack.id[0] not in "FJ"):
                 continue  # where the sandbox has a part in it, and the machine would not suffer
             slow = [] if level is Level.L3 and not attack.slow and attack.id[0] in "AF" else [pytest.mark.slow]
-            yield pytest.param(attack, level, id=f"{attack.id}-{level.name}", marks=marks + slow)
+            yield pytest.param(attack, level, id=f"{name}-{level.name}", marks=marks + slow)
 
 
-def notebook(*sources: str, metadata=None) -> str:
+def notebook(*sources: str, metadata=None, stored=(), markdown=()) -> str:
+    """A notebook of these code cells; the last one brings the ``stored`` outputs."""
     cells = [
         {"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
         for source in sources
     ]
-    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata or {}, "cells": cells})
+    if stored:
+        cells[-1] |= {"outputs": list(stored), "execution_count": 1}
+    before = [{"cell_type": "markdown", "metadata": {}, **cell} for cell in markdown]
+    made = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata or {}, "cells": before + cells}
+    pieces = re.compile(r"A_PIECE_(\d)")
+    text = pieces.sub(lambda found: GIANT[1500 * int(found[1]) :][:1500], json.dumps(made))
+    return text.replace("A_GIANT_LITERAL", GIANT)
 
 
 def honest(lab: str, seed: int = 1) -> tuple[str, ...]:
@@ -88,10 +97,12 @@ def test_an_attack_wins_nothing_and_costs_nobody_else(attack, level, proof, make
     worker = make_worker(attack.lab, 20 if attack.lab == "net" else 21, level)
     handed_in = tmp_path / "class"
     middle = honest(attack.lab)[1:] if attack.honest_model else ()
-    for student, text in (
-        (ATTACKER, notebook(PROLOGUE, *middle, *attack.cells, metadata=attack.metadata)),
-        (HONEST_STUDENT, notebook(*honest(attack.lab))),
-    ):
+    cells = (PROLOGUE, *middle, *attack.cells)
+    brings = {"metadata": attack.metadata, "stored": attack.stored, "markdown": attack.markdown}
+    files = [(ATTACKER, notebook(*cells, **brings)), (HONEST_STUDENT, notebook(*honest(attack.lab)))]
+    if attack.twice:  # other bytes: nobody else's run, and another draw
+        files.append((FRIEND, notebook(*cells, "# from a friend", **brings)))
+    for student, text in files:
         (handed_in / student).mkdir(parents=True)
         (handed_in / student / f"{attack.lab}.ipynb").write_text(text, "utf-8")
     intake = collect([handed_in], {attack.lab}, None)
@@ -107,6 +118,9 @@ def test_an_attack_wins_nothing_and_costs_nobody_else(attack, level, proof, make
     with neighbour as endings:
         verdict = graded(worker, by_student[ATTACKER])
     seconds = time.monotonic() - begun
+    if attack.twice:
+        assert verdict.ending is Ending.OK, verdict.ending_detail
+        verdict = graded(worker, by_student[FRIEND])
     request.node.user_properties.append(("outcome", told(verdict)))
 
     fair = graded(worker, by_student[HONEST_STUDENT])
@@ -126,6 +140,12 @@ def test_an_attack_wins_nothing_and_costs_nobody_else(attack, level, proof, make
     assert tree(*watched) == before
     assert not MARK.exists()
     assert len(descendants()) <= processes
+    kept = store.run_folder(Path(worker.factory.out), by_student[ATTACKER])
+    assert not attack.unseen or not [path for path in kept.rglob("*") if holds(path, attack.unseen)]
+
+
+def holds(path: Path, word: str) -> bool:
+    return path.is_file() and word.encode() in path.read_bytes()
 
 
 def won(attack: Attack, verdict: Verdict) -> set[str]:
@@ -201,7 +221,6 @@ class Neighbour:
 def test_every_attack_of_the_list_is_attempted_and_told_in_the_threat_model():
     """No number of the list is left out, twenty are our own, and the document names each of them."""
     ours = {attack.id: attack.does for attack in ATTACKS}
-    assert len(ours) == len(ATTACKS)
     assert not set(ours) & set(written())
     every = ours | written()
     assert listed() <= set(every)

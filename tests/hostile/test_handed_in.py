@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import json
+import os
 import stat
-import subprocess
-import sys
+import struct
+import threading
 import zipfile
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from grader import store
 from grader.records import Ending
 from grader.submissions import collect, slug
+from grader.worker import Task
 
-ROOT = Path(__file__).resolve().parents[2]
 LABS = ("plain",)
 
 
@@ -41,92 +47,43 @@ def listing(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+#: Notebooks that hurt their reader, how each must end, and, where it is read, the code in it.
+NOT_ONE = Ending.NOT_A_NOTEBOOK
 BAD = {
-    "deep": b'{"nbformat": 4, "metadata": {}, "cells": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "integers": notebook('{"n": ' + "9" * 1_000_000 + "}"),
-    "not text": b"\xff\xfe\x00\xd8" + notebook(),
-    "cut off": notebook()[:-20],
+    "deep": (b'{"nbformat": 4, "metadata": {}, "cells": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", NOT_ONE, ""),
+    "deep in metadata": (notebook('{"grader": ' + "[" * 100_000 + "]" * 100_000 + "}"), NOT_ONE, ""),
+    "integers": (notebook('{"n": ' + "9" * 1_000_000 + "}"), None, "x = 1"),
+    "not text": (b"\xff\xfe\x00\xd8" + notebook(), NOT_ONE, ""),
+    "invalid UTF-8": (notebook(source='"x = 1 # \xff"').decode().encode("latin-1"), NOT_ONE, ""),
+    "BOM": (b"\xef\xbb\xbf" + notebook(), None, "x = 1"),
+    "two BOMs": (b"\xef\xbb\xbf" * 2 + notebook(), NOT_ONE, ""),
+    "duplicate keys": (notebook(source='"x = 1", "cell_type": "code", "source": "y = 2"'), None, "y = 2"),
+    "duplicate cells": (notebook()[:-1] + b', "cells": [{"cell_type": "code", "source": "y = 2"}]}', None, "y = 2"),
+    "a million strings": (notebook(source=json.dumps(["x = 1\n"] * 1_000_000)), NOT_ONE, ""),
+    "a million empty strings": (notebook(source=json.dumps([""] * 1_000_000 + ["x = 1"])), None, "x = 1"),
+    "a million cells": (notebook()[:-2] + b', {"cell_type": "markdown"}' * 1_000_000 + b"]}", NOT_ONE, ""),
+    "2 GB": (b"", NOT_ONE, ""),
+    "cut off": (notebook()[:-20], NOT_ONE, ""),
 }
 
 
 @pytest.mark.attack(
-    "G78", "Hands in notebooks of 100,000 levels, huge integers, no text, sources of a million strings."
+    "G78",
+    "Hands in notebooks of 100,000 levels and 2 GB, huge integers, no text, duplicate keys, sources of a million strings.",
 )
 @pytest.mark.parametrize("name", BAD)
 def test_a_notebook_that_hurts_its_reader_is_one_bad_file(tmp_path, name):
-    """Its student gets a verdict on it; the one beside is read."""
-    handed_in(tmp_path, "student-66", BAD[name])
+    """Its student gets a verdict on it, or its last word counts; the one beside is read."""
+    content, problem, source = BAD[name]
+    handed_in(tmp_path, "student-66", content)
+    if name == "2 GB":
+        os.truncate(tmp_path / "student-66" / "plain.ipynb", 2 << 30)
     handed_in(tmp_path, "student-01")
     found = {one.student: one for one in collect([tmp_path], LABS).submissions}
-    assert found["student-66"].problem in (Ending.NOT_A_NOTEBOOK, None)
-    assert found["student-01"].problem is None
-    many = notebook(source=json.dumps(["x = 1\n"] * 300_000))
-    (tmp_path / "student-66" / "plain.ipynb").write_bytes(many)
-    found = {one.student: one for one in collect([tmp_path], LABS).submissions}
-    assert found["student-66"].problem in (Ending.NOT_A_NOTEBOOK, Ending.TOO_LARGE, None)
-    assert found["student-01"].problem is None
-
-
-#: What a tool would run or read if it were started in the submission's folder.
-CONFIGURATION = {
-    "H79": ("conftest.py", "pytest.ini", "pyproject.toml", "setup.cfg", "tox.ini", ".coveragerc"),
-    "H80": ("json.py", "numpy.py", "colorsys.py", "tensorflow/__init__.py", "grader/__init__.py", "msgspec.py"),
-    "H81": (".git/config", ".envrc", ".netrc", "Makefile", ".python-version", "ipython_config.py", "course.toml"),
-    "H82": ("helper.pyc", "helper.so", "__pycache__/plain.cpython-311.pyc", "sitecustomize.py", "usercustomize.py"),
-}
-CONTENT = "open('was-here', 'w').write('x'); raise SystemExit('ran')\n[pytest]\naddopts = -p evil\n"
-GRADE = """
-import sys
-from pathlib import Path
-from grader.submissions import collect
-from grader.labs import load_lab
-from grader.checks.judge import judge
-from grader.checks.student import Bench
-from grader.records import Ending, Tier
-from grader.runner import RunFacts
-from grader.session import Session, Tape
-intake = collect([Path(sys.argv[1])], {"plain"})
-lab = load_lab(Path(sys.argv[2]))
-facts = RunFacts(ending=Ending.OK)
-judged = judge(lab, Bench(lab, facts, Session(None, None, Tape(), seed=1, deadline_s=1), lambda path: b""), None, Tier.LITE)
-print([one.student for one in intake.submissions], len(judged.results))
-"""
-
-
-@pytest.mark.attack("H79", "Hands in a conftest.py, pytest.ini, pyproject.toml and the like.")
-def test_no_configuration_of_a_submission_is_read(tmp_path):
-    grade_among(tmp_path, "H79")
-
-
-@pytest.mark.attack("H80", "Hands in a json.py, a numpy.py, a tensorflow folder.")
-def test_no_module_of_a_submission_is_imported(tmp_path):
-    grade_among(tmp_path, "H80")
-
-
-@pytest.mark.attack("H81", "Hands in .git/config, .envrc, a Makefile, ipython_config.py and a course.toml.")
-def test_no_tool_is_run_in_a_submission(tmp_path):
-    grade_among(tmp_path, "H81")
-
-
-@pytest.mark.attack("H82", "Hands in compiled modules and a sitecustomize.py.")
-def test_no_compiled_file_of_a_submission_is_loaded(tmp_path):
-    grade_among(tmp_path, "H82")
-
-
-def grade_among(folder: Path, attack: str) -> None:
-    """Intake and judge in a process whose current folder is the submission's: nothing of it runs, nothing is written."""
-    handed_in(folder, "student-66")
-    place = folder / "student-66"
-    for name in CONFIGURATION[attack]:
-        (place / name).parent.mkdir(exist_ok=True)
-        (place / name).write_text(CONTENT)
-    before = listing(folder)
-    lab = ROOT / "tests" / "hostile" / "labs" / "plain"
-    # As the grader starts its own processes: without the current folder on the path.
-    command = [sys.executable, "-P", "-B", "-c", GRADE, str(folder), str(lab)]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "['student-66'] 6"
-    assert listing(folder) == before
+    assert found["student-66"].problem is problem, found["student-66"].problem_text
+    assert "".join(cell.source for cell in found["student-66"].cells) == source
+    assert bool(found["student-66"].message) is bool(problem)
+    assert [cell.source for cell in found["student-01"].cells] == ["x = 1"]
 
 
 def member(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
@@ -172,14 +129,38 @@ def nested() -> bytes:
     return inner
 
 
-@pytest.mark.attack("I84", "Hands in bombs: inflating, nested, of 20,000 members.")
+def overlapping(path: Path, data: bytes) -> Path:
+    """A directory of 500 students whose files are the bytes of one, which bears another's name."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    kernel = packer.compress(data) + packer.flush()
+    name = b"student-99/plain.ipynb"
+    sizes = (zlib.crc32(data), len(kernel), len(data))
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 8, 0, 0x21, *sizes, len(name), 0) + name + kernel
+    entries = b""
+    for number in range(500):
+        entry = b"student-%02d/plain.ipynb" % (66 if number == 0 else 1000 + number)
+        entries += struct.pack(
+            "<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 8, 0, 0x21, *sizes, len(entry), 0, 0, 0, 0, 0o644 << 16, 0
+        )
+        entries += entry
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 500, 500, len(entries), len(local), 0)
+    path.write_bytes(local + entries + end)
+    return path
+
+
+@pytest.mark.attack("I84", "Hands in bombs: inflating, nested, overlapping, of 20,000 members.")
 def test_a_bomb_costs_only_itself(tmp_path):
     """By declared sizes, counts and ratios, before anything is inflated."""
     bomb = zipped(tmp_path / "bomb.zip", ("student-66/plain.ipynb", b" " * (200 << 20)))
     many = zipped(tmp_path / "many.zip", *((f"student-66/{n}.txt", b"") for n in range(20_000)))
     deep = zipped(tmp_path / "deep.zip", ("student-66/plain.zip", nested()))
     handed_in(tmp_path / "class", "student-01")
-    for path in (bomb, many, deep):
+    shared = overlapping(tmp_path / "shared.zip", notebook())
+    huge = overlapping(tmp_path / "huge.zip", b" " * (40 << 20))
+    with zipfile.ZipFile(huge) as archive:
+        assert sum(info.file_size for info in archive.infolist()) > 10_000 * huge.stat().st_size
+        assert len({info.header_offset for info in archive.infolist()}) == 1
+    for path in (bomb, many, deep, shared, huge):
         intake = collect([path, tmp_path / "class"], LABS)
         assert [one.student for one in intake.submissions if one.problem is None] == ["student-01"]
         assert intake.errors or any(one.problem for one in intake.submissions)
@@ -212,19 +193,54 @@ def test_no_name_is_a_path():
         assert len(made.encode()) < 255
 
 
-@pytest.mark.attack("I92", "Changes the file, or hands in another, while it is graded.")
-def test_a_submission_is_what_was_read(tmp_path):
-    """Cells and digest are of one reading; what comes later is another submission."""
+@pytest.mark.slow
+@pytest.mark.attack("I92", "Changes the file, or hands in another, while it is read and while it is graded.")
+def test_a_submission_is_what_was_read(tmp_path, make_worker, proof):
+    """Cells and digest are of one reading, and what is graded is what was read, whatever is handed in meanwhile."""
     path = handed_in(tmp_path, "student-66") / "student-66" / "plain.ipynb"
-    (first,) = collect([tmp_path], LABS).submissions
-    path.write_bytes(notebook(source='"x = 2"'))
-    (second,) = collect([tmp_path], LABS).submissions
-    assert [one.cells[0].source for one in (first, second)] == ["x = 1", "x = 2"]
-    assert first.sha256 != second.sha256
-    (tmp_path / "student-66" / "plain (1).ipynb").write_bytes(notebook(source='"x = 3"'))
+    versions = {version.sha256: version for version in map(Version, range(50))}
+    over = threading.Event()
+
+    def resubmit() -> None:
+        for version in itertools.cycle(versions.values()):
+            if over.is_set():
+                return
+            aside = path.with_name(".plain.ipynb.new")
+            aside.write_bytes(version.content)
+            aside.replace(path)
+
+    path.write_bytes(Version(0).content)
+    thread = threading.Thread(target=resubmit)
+    thread.start()
+    try:
+        read = [one for _ in range(40) for one in collect([tmp_path], LABS).submissions]
+        assert len({one.sha256 for one in read}) > 1, "nothing was handed in meanwhile"
+        for one in read:
+            assert [cell.source for cell in one.cells] == [versions[one.sha256].source]
+            assert one.size == len(versions[one.sha256].content)
+        worker = make_worker("plain", 21, proof[1].level)
+        chosen = read[-1]
+        worker(Task(submission=chosen), lambda text: None)
+    finally:
+        over.set()
+        thread.join()
+    result = store.result_path(Path(worker.factory.out), chosen)
+    assert msgspec.json.decode(result.read_bytes())["submission"] == chosen.sha256
+    executed = json.loads((result.parent / "executed.ipynb").read_bytes())
+    assert ["".join(cell["source"]) for cell in executed["cells"]] == [versions[chosen.sha256].source]
+    (path.parent / "plain (1).ipynb").write_bytes(notebook(source='"x = 3"'))
     intake = collect([tmp_path], LABS)
     assert not intake.submissions  # neither is graded in silence
     assert "second notebook" in str(intake.errors[0])
+
+
+class Version:
+    """One of the notebooks that are handed in, one after another: each of another length."""
+
+    def __init__(self, number: int) -> None:
+        self.source = f"x = {number} # {'again ' * 1000 * (number % 5)}"
+        self.content = notebook(source=json.dumps(self.source))
+        self.sha256 = hashlib.sha256(self.content).hexdigest()
 
 
 @pytest.mark.attack("J29", "Names another lab by letters that look like its own, and by other cases.")
