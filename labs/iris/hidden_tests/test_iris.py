@@ -71,7 +71,7 @@ def test_one_falling_loss_per_epoch(student):
     """`train_loss_results` and `train_accuracy_results` have one entry per epoch, and the loss falls."""
     losses = as_array(student.train_loss_results.value(), (None,), "train_loss_results")
     accuracies = as_array(student.train_accuracy_results.value(), (None,), "train_accuracy_results")
-    require(len(losses) >= 2, f"train_loss_results has {len(losses)} entries", expected="one for each epoch")
+    require(len(losses) >= 2, f"the length of train_loss_results is {len(losses)}", expected="one for each epoch")
     parts = Parts()
     parts.add(
         "one entry per epoch (these look like one per batch)",

@@ -76,7 +76,7 @@ def test_loss_falls(student):
     """`train_loss_results` and `train_accuracy_results` are equally long, and the loss falls."""
     losses = as_array(student.train_loss_results.value(), (None,), "train_loss_results")
     accuracies = as_array(student.train_accuracy_results.value(), (None,), "train_accuracy_results")
-    require(len(losses) >= 2, f"train_loss_results has {len(losses)} entries", expected="one for each epoch")
+    require(len(losses) >= 2, f"the length of train_loss_results is {len(losses)}", expected="one for each epoch")
     require(
         len(losses) == len(accuracies), f"{len(losses)} losses and {len(accuracies)} accuracies", expected="as many"
     )
