@@ -132,6 +132,17 @@ def slug(student: str) -> str:
     return clean if clean == name and not MARKED.search(name) else f"{clean}-{_mark(name)}"
 
 
+def shown_name(student: str) -> str:
+    """The student's name as cards, tables and the gradebook know it: one line, different for different names.
+
+    As in `slug`, a name that had to be changed carries a piece of its hash: one with an invisible character would
+    otherwise be another student's wherever names are compared.
+    """
+    name = nfc(student)
+    told = plain(name, 120)
+    return told if told and told == name else f"{plain(name, 100) or 'unnamed'} ({_mark(name)})"
+
+
 def _mark(student: str) -> str:
     return "x" + hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
@@ -259,7 +270,7 @@ def _made(
     digest = hashlib.sha256(content).hexdigest()
     origin = claim.found.origin
     return Submission(
-        student=plain(claim.student, 120) or "unnamed",
+        student=shown_name(claim.student),
         slug=folder,
         lab=claim.lab,
         source=claim.found.source,

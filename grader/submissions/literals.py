@@ -5,6 +5,9 @@ reaches the sandbox. What tells it from prose and code is how little it compress
 notebook compresses to 0.9 to 1.6 kB (measured), so one literal that still holds more than that is data. It is a flag for
 the staff, never a verdict: a picture's base64 may be honest.
 
+A comment carries as well as a literal does, since a notebook can read its own cells (`In`). Of comments only the words count
+that are longer than words are: old code and prose are honest there, and compress to more than a table holds.
+
 Sources are read, never compiled or run. Cell magics and other IPython syntax do not parse as Python: such a cell is
 searched for quoted text instead.
 """
@@ -12,7 +15,10 @@ searched for quoted text instead.
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import re
+import tokenize
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -29,6 +35,8 @@ SHORTEST = 200
 #: each byte of source, as tracemalloc counts them in Python 3.11.
 LARGEST_PARSED = 1 << 18
 QUOTED = re.compile(r"""("{3}|'{3}|"|')(.{200,}?)\1""", re.DOTALL)
+#: What follows a "#" where nobody can tell comments from strings; what no hand has written: 40 characters without a space.
+COMMENT, LONG_WORD = re.compile(r"#(.*)"), re.compile(r"\S{40,}")
 
 
 class LargeLiteral(Record, frozen=True):
@@ -45,7 +53,7 @@ def large_literals(cells: tuple[Cell, ...]) -> tuple[LargeLiteral, ...]:
     found = []
     sources = [cell.source for cell in cells if cell.kind == "code"]
     for number, source in enumerate(sources, start=1):
-        for line, text in _literals(source):
+        for line, text in (*_literals(source), *_commented(source)):
             held = len(zlib.compress(text.encode("utf-8", "replace"), 6))
             found.append(LargeLiteral(cell=number, line=line, length=len(text), held=held))
     found.sort(key=lambda literal: -literal.held)
@@ -76,6 +84,23 @@ def _literals(source: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, text
         else:
             waiting.extend(ast.iter_child_nodes(node))
+
+
+def _commented(source: str) -> Iterator[tuple[int, str]]:
+    """(line, text): the long words of all comments of a cell together, at the first of them."""
+    words = [(line, word) for line, comment in _comments(source) for word in LONG_WORD.findall(comment)]
+    text = "\n".join(word for _, word in words)
+    if len(text) >= SHORTEST:
+        yield words[0][0], text
+
+
+def _comments(source: str) -> list[tuple[int, str]]:
+    """(line, text) of each comment; of source that is not Python, of whatever follows a "#"."""
+    if len(source) <= LARGEST_PARSED:
+        with contextlib.suppress(tokenize.TokenError, SyntaxError, ValueError):
+            tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+            return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
+    return [(number, match[1]) for number, line in enumerate(source.split("\n"), 1) if (match := COMMENT.search(line))]
 
 
 def _parsed(source: str) -> ast.Module | None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from grader.errors import UsageError
 from grader.records import Ending
 from grader.submissions import archives, collect, notebooks, slug
+from grader.submissions.intake import shown_name
 
 LABS = ("iris", "mnist", "checkpoints")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX links and pipes")
@@ -420,6 +421,26 @@ def test_no_json_raises_anything_but_a_verdict_on_it(document):
 
 
 # -- names
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["student-01\u200b", "\tstudent-01", "student-01 ", "student\u202e-01", "\u00a0student-01", "\ud800student-01"],
+)
+def test_a_name_with_what_nobody_sees_is_not_another_students(other):
+    """Tables and the gradebook know people by name: one who is written as another must not stand in for them."""
+    assert shown_name("student-01") == "student-01"
+    assert shown_name(other).startswith("student-01 (x") or shown_name(other).startswith("student -01 (x")
+    assert shown_name(other) != shown_name(f"{other}\u200b")
+
+
+def test_names_that_are_cut_short_stay_different():
+    """And a name is the same however the system that sent it writes its accents."""
+    first, second = ("a" * 200 + end for end in "bc")
+    assert shown_name(first) != shown_name(second)
+    assert len(shown_name(first)) <= 120
+    assert shown_name("Rene\u0301") == shown_name("Ren\u00e9") == "Ren\u00e9"
+    assert shown_name("").startswith("unnamed (")
 
 
 @given(st.text(min_size=0, max_size=80))
