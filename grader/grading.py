@@ -264,7 +264,10 @@ def make_exhibits(setting: Setting, bench: Bench, heldout: heldouts.Heldout | No
         try:
             student = Student(bench)
             drawn = heldout and as_trained_or_same(student, setting.lab, heldout)
-            return exhibit(setting.lab, bench, student, drawn)
+            shown, flags = exhibit(setting.lab, bench, student, drawn)
+            if drawn and drawn.dataset.kind == "image":
+                shown = msgspec.structs.replace(shown, asked=(drawn.low, drawn.high))
+            return shown, flags
         except CheckFailed:  # there is no such model: the checks say so
             return Exhibits(curves=curves(bench.facts.observed)), []
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the student the verdict

@@ -211,13 +211,17 @@ class Bin(Record, frozen=True):
 
 
 class Exhibits(Record, frozen=True):
-    """What a card shows besides the checks. Nothing here is scored."""
+    """What a card shows besides the checks. Nothing here is scored.
+
+    ``asked`` is the range of pixels in which the model was asked; None where it was asked no images.
+    """
 
     curves: tuple[Curve, ...] = ()
     layers: tuple[LayerRow, ...] = ()
     confusion: Confusion | None = None
     wrong: tuple[WrongPicture, ...] = ()
     calibration: tuple[Bin, ...] = ()
+    asked: tuple[float, float] | None = None
 
 
 class Environment(Record, frozen=True):

@@ -174,6 +174,7 @@ def render_card(
         calibration=charts.calibration(exhibits.calibration),
         pictures=_pictures(exhibits.wrong),
         models=_models(exhibits.layers),
+        asked=[f"{value:.3g}" for value in exhibits.asked or ()],
     )
 
 

@@ -849,3 +849,13 @@ def test_all_text_has_the_contrast_that_wcag_asks_for(theme):
     for ink, ground in pairs:
         high, low = sorted((luminance(palette[ink]), luminance(palette[ground])), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5, (theme, ink, ground)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_card_tells_in_which_range_a_model_was_asked(language):
+    """The range is inferred from the training, so a student must be able to see it; a model of tables has none."""
+    shown = samples.exhibits()
+    for asked, wanted in (((-1.0, 1.0), ("-1", "1")), ((-0.4242, 2.8215), ("-0.424", "2.82")), (None, ())):
+        html = card(samples.verdict(), msgspec.structs.replace(shown, asked=asked), language=language)
+        line = ("pixels from {} to {}" if language == "en" else "像素范围为 {} 到 {}").format(*(wanted or ("", "")))
+        assert (line in html) is bool(wanted)
