@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -84,7 +85,8 @@ def test_shell_lines_without_a_terminal_or_a_network_are_nobodys_error(notebook)
     assert "hello" in shown
     assert "wrong" in shown
     assert "No matching distribution" in shown
-    assert "3 1 2 4 -9 ['one', 'two']" in shown
+    last = json.loads(shown)["cells"][-1]["outputs"]  # a busy kernel may send what one print says in pieces
+    assert "".join("".join(part["text"]) for part in last) == "3 1 2 4 -9 ['one', 'two']\n"
     assert run.facts.timings["own"] < 20
 
 
