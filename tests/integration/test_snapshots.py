@@ -88,7 +88,7 @@ def ran(warm, snapshots):
         seed=5,
         limits=LIMITS,
         keep=("told.json",),
-        models=tuple(wire.Name(name, (), "model") for name in NAMES),
+        models=tuple(wire.Name(name, (), "model", tuple(other for other in NAMES if other != name)) for name in NAMES),
         snapshots=snapshots,
     )
     with run_notebook(warm, job) as run:
