@@ -83,7 +83,8 @@ def python(dist, tmp_path_factory):
     python = folder / "venv" / "bin" / "python"
     install = (uv, "pip", "install", "--offline", "--no-deps", "--python", python)
     wanted = ("--require-hashes", "--requirement", pins)
-    if run(*install, *wanted).returncode:
+    online = [part for part in install if part != "--offline"]
+    if run(*install, *wanted).returncode and run(*online, "--system-certs", *wanted).returncode:
         pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps")
         done = run(*pip, *wanted)
         if done.returncode:
