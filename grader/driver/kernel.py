@@ -26,7 +26,7 @@ from jupyter_client.session import json_packer
 from grader import wire
 from grader.driver.channel import Channel, read_frame
 from grader.driver.run import limit_memory, set_seeds
-from grader.driver.shell import with_colabs_magic, without_terminal
+from grader.driver.shell import with_colabs_magic, without_quitting, without_terminal
 
 #: ipykernel sends printed text every 0.2 s: a loop that prints long lines makes 400 MB by then (measured), which ended
 #: in a MemoryError instead of an output flood.
@@ -191,6 +191,7 @@ def serve_kernel(
         stream.flush_interval = FLUSH_S  # type: ignore[union-attr]  # ipykernel's OutStream
     sys.modules["__main__"].__dict__.pop("__file__", None)
     with_colabs_magic(app.shell)
+    without_quitting(app.shell)
     attach_probe(probe, app.shell.user_ns)
     app.start()
 

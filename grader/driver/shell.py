@@ -1,9 +1,10 @@
-"""What a notebook's ``!command`` and Colab's own magic do while it is graded.
+"""What a notebook's ``!command``, Colab's own magic and ``quit()`` do while it is graded.
 
 IPython runs it on a terminal of its own, and a sandbox shows none: each would end as "out of pty devices", and take the
 rest of its cell along. So it is run on a pipe. That it has no network is not its student's mistake either: it prints why
 it failed, its exit code is kept where IPython keeps it, and the cell goes on. ``%tensorflow_version`` goes on too: IPython
-does not know it, and would leave the cell before the import that nearly always follows.
+does not know it, and would leave the cell before the import that nearly always follows. And so does ``quit()``, with which
+some notebooks end to free their memory: the kernel would be gone a tenth of a second later, before or after it was asked.
 """
 
 from __future__ import annotations
@@ -22,6 +23,15 @@ def with_colabs_magic(shell: Any) -> None:
         sys.stdout.write(f"%tensorflow_version {line}: this is Colab's own, and has no effect here.\n")
 
     shell.register_magic_function(tensorflow_version, magic_name="tensorflow_version")
+
+
+def without_quitting(shell: Any) -> None:
+    """Have ``quit()`` and ``exit()`` say that they do nothing. A shutdown that the driver asks for takes another way."""
+
+    def ask_exit() -> None:
+        sys.stdout.write("The kernel stays while the notebook is graded: quit() and exit() have no effect here.\n")
+
+    shell.ask_exit = ask_exit
 
 
 def without_terminal() -> None:

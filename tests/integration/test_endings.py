@@ -70,6 +70,15 @@ def test_leaving_the_notebook_is_an_error_of_that_cell(notebook, source):
     assert kept(run) == {"before.txt"}
 
 
+@pytest.mark.parametrize("call", ["quit()", "exit()", "exit", "quit(keep_kernel=False)"])
+def test_a_notebook_that_quits_is_asked_as_any_other(notebook, call):
+    """IPython would end the kernel a tenth of a second later: before it was asked, or after, as it happened."""
+    run = notebook(call, "import time; time.sleep(0.3)", "after = 1", SAVE, keep=KEEP)
+    assert (run.facts.ending, run.facts.cell_errors) == (Ending.OK, ())
+    assert kept(run) == {"before.txt"}
+    assert "no effect here" in run.facts.executed.decode()
+
+
 def test_shell_lines_without_a_terminal_or_a_network_are_nobodys_error(notebook):
     """Each ends in a moment and says why it failed; the cell goes on, and knows the exit code."""
     run = notebook(
