@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,8 @@ def run_trials(
     on_event(Event(kind="level", text=proof.summary))
     state_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="calibration-", dir=state_folder()) as mounts:
-        Path(mounts).chmod(0o755)  # read by the sandbox's unprivileged user
-        grading = GradingWorker.Factory(backend, python, {}, "", "", mounts=Path(mounts))
+        Path(mounts).chmod(0o755)
+        grading = GradingWorker.Factory(backend, python, {}, "", "")
         factory = CalibrationWorker.Factory(grading, Path(mounts), lab, settings, proof.level, tier)
         cost = run_mb(limits_for(settings, lab.limits))
         admission = Admission(room_mb(settings.room_mb), lambda trial: cost)
@@ -197,11 +197,15 @@ class CalibrationWorker:
 
     def __init__(self, factory: Factory, slot: int) -> None:
         self.factory = factory
-        self.grading = factory.grading(slot)
+        # A folder of its own: two styles' trials of one number are of one course, and who ends first removes its data.
+        self.mounts = factory.mounts / str(slot)
+        self.mounts.mkdir(exist_ok=True)
+        self.mounts.chmod(0o755)  # read by the sandbox's unprivileged user
+        self.grading = replace(factory.grading, mounts=self.mounts)(slot)
 
     def __call__(self, trial: Trial, tell: Callable[[str], None]) -> Run:
         course = msgspec.structs.replace(self.factory.settings, secret=f"the course of calibration {trial.number}")
-        setting = prepare(self.factory.lab, course, self.factory.level, self.factory.tier, self.factory.mounts)
+        setting = prepare(self.factory.lab, course, self.factory.level, self.factory.tier, self.mounts)
         begun = time.monotonic()
         try:
             graded = self.grading.graded(setting, seeded(trial.style.submission, trial.number), tell)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -15,11 +17,15 @@ from hypothesis import strategies as st
 from grader import rubric
 from grader.calibration import bounds, fits, kept, report, trials, written
 from grader.errors import LabError, UsageError
+from grader.grading import ungraded
 from grader.labs import load_lab
 from grader.labs.starter import reference_path
-from grader.records import Measured, Threshold, Tier
+from grader.records import Ending, Level, Measured, Threshold, Tier
+from grader.settings import Settings
 from grader.submissions import Cell, Submission
+from grader.worker import GradingWorker
 
+LABS = Path(__file__).resolve().parents[2] / "labs"
 RISING, FALLING = Threshold(floor=0.7, full=0.9), Threshold(floor=1.0, full=0.9)
 
 
@@ -484,3 +490,38 @@ def test_thresholds_are_not_changed_on_a_few_runs(lab):
 def test_probabilities_are_shown_as_percentages(share, text):
     """Small ones keep their digits."""
     assert report.percent(share) == text
+
+
+@dataclass(frozen=True)
+class Runs(GradingWorker.Factory):
+    """Makes workers that start no sandbox: they do ``meanwhile``, and note whether the trial's data is still there."""
+
+    meanwhile: object = None
+    there: list = field(default_factory=list)
+
+    def __call__(self, slot):
+        factory = self
+
+        class Worker(GradingWorker):
+            def graded(self, setting, submission, tell):
+                factory.meanwhile()
+                factory.there.append(setting.mounted.is_dir())
+                return ungraded(setting, submission, Ending.TIMEOUT, "")
+
+        return Worker(self, slot)
+
+
+def test_a_trial_keeps_its_data_while_another_style_of_the_same_number_ends(tmp_path):
+    """Trials of one number are of one course. Whoever ended first took the data of the other, which lost its points."""
+    iris = load_lab(LABS / "iris")
+    reference, other = (style for style in trials.styles(iris)[:2])
+
+    def worker(slot, meanwhile):
+        runs = Runs(None, "", {}, "", "", meanwhile=meanwhile)
+        made = trials.CalibrationWorker.Factory(runs, tmp_path, iris, Settings(labs=LABS), Level.L0, Tier.LITE)
+        return runs.there, made(slot)
+
+    second_there, second = worker(1, lambda: None)
+    first_there, first = worker(0, lambda: second(trials.Trial(style=other, number=7), print))
+    first(trials.Trial(style=reference, number=7), print)
+    assert (first_there, second_there) == ([True], [True])
