@@ -74,7 +74,8 @@ def grade(  # noqa: PLR0913 - keywords, one for each option of the command
     from grader.errors import GraderError, LabError, UsageError
     from grader.labs import lab_ids
     from grader.labs import load_lab as load
-    from grader.submissions import collect
+    from grader.shelf import Shelf
+    from grader.submissions import Submission, collect
 
     settings = _settings(course, jobs=jobs, min_level=min_level, data=data)
     chosen = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
@@ -86,7 +87,7 @@ def grade(  # noqa: PLR0913 - keywords, one for each option of the command
             labs[name] = load(settings.labs / name)
         except LabError as error:
             errors.append(error)
-    submissions = tuple(item for item in intake.submissions if item.lab in labs)
+    submissions = Shelf(Submission, (item for item in intake.submissions if item.lab in labs))
     if not submissions:
         raise errors[0] if errors else UsageError("holds nothing to grade", where=", ".join(map(str, chosen)))
     hide_memory()  # the course's secret, labels and thresholds

@@ -24,9 +24,10 @@ from grader.pools import Admission, LocalPool, Pool, Progress, crowded, default_
 from grader.provenance import Basis, basis
 from grader.records import Ending, Level, Record, Tier
 from grader.reports import ClassRow, class_row
-from grader.resume import Kept, sort_out
+from grader.resume import sort_out
 from grader.sandbox.canary import Proof, choose
 from grader.settings import Settings
+from grader.shelf import Shelf
 from grader.submissions import Submission
 from grader.worker import GradingWorker, Result, Task, kernel_python, prepare
 
@@ -38,7 +39,7 @@ class Plan(Record, frozen=True):
     the notebooks; ``jobs`` are those of this machine.
     """
 
-    submissions: tuple[Submission, ...]
+    submissions: Sequence[Submission]
     labs: dict[str, Lab]
     settings: Settings
     out: Path
@@ -78,7 +79,7 @@ class Summary(Record, frozen=True):
     ``deferred`` those that wait for a machine with a GPU.
     """
 
-    rows: tuple[ClassRow, ...]
+    rows: Sequence[ClassRow]
     level: Level
     proof: Proof | None
     out: Path
@@ -121,7 +122,7 @@ def grade(
     python, name = kernel_python(plan.settings), plan.settings.course_name
     minimum = plan.min_level if plan.min_level is not None else Level(plan.settings.min_level)
     prepared, errors = _prepare_all(plan)
-    submissions = tuple(s for s in plan.submissions if s.lab in prepared)
+    submissions = Shelf(Submission, (s for s in plan.submissions if s.lab in prepared))
     plan = msgspec.structs.replace(plan, submissions=submissions)
     with store.writing(plan.out):
         plan.out.mkdir(parents=True, exist_ok=True)
@@ -137,9 +138,9 @@ def grade(
             note_scores()
             on_event(Event(kind="closing", text="writing the overview"))
             index = write_pages(plan.out, plan.settings, {name: lab.folder for name, lab in plan.labs.items()})
-    rows = [flagged.get((row.lab, row.student), row) for row in batch.rows]
+    rows = Shelf(ClassRow, (flagged.get((row.lab, row.student), row) for row in batch.rows))
     return Summary(
-        rows=tuple(rows),
+        rows=rows,
         level=proof.level if proof else min((row.level for row in rows), default=Level.L0),
         proof=proof,
         out=plan.out,
@@ -180,14 +181,21 @@ def _do(
     """Everything that is left to do. Tapes are judged again here, also where a cluster runs notebooks."""
     name, gpus = plan.settings.course_name, cluster.gpus if cluster else None
     bases = {lab: basis(setting, name, python, gpus) for lab, setting in prepared.items()}
-    found = sort_out(plan.out, plan.submissions, bases, minimum, fresh=plan.fresh)
     factory = workers(None, python, prepared, str(plan.out), name, plan.cold, bases)
-    batch = _Batch(plan, Teller(on_event, len(found)), bases)
-    batch.keep([kept for kept in found if kept.todo == "nothing"])
-    tapes = [Task(submission=kept.submission, work="replay") for kept in found if kept.todo == "judge"]
+    batch = _Batch(plan, Teller(on_event, len(plan.submissions)), bases)
+    tapes, left = Shelf(Task), Shelf(Task)
+    for kept in sort_out(plan.out, plan.submissions, bases, minimum, fresh=plan.fresh):
+        if kept.todo == "run":
+            left.append(Task(submission=kept.submission))
+        elif kept.todo == "judge":
+            tapes.append(Task(submission=kept.submission, work="replay"))
+        elif kept.verdict:
+            batch.rows.append(class_row(kept.verdict, kept.submission.slug))
+    batch.tell_kept()
     room = room_mb(plan.settings.room_mb)
     batch.carry_out(LocalPool(factory, judges(batch.jobs, room)), tapes)
-    left = [*(Task(submission=kept.submission) for kept in found if kept.todo == "run"), *batch.missed]
+    for task in batch.missed:
+        left.append(task)
     if not left:
         return batch, None
     warnings: list[str] = []
@@ -298,8 +306,8 @@ class _Batch:
     plan: Plan
     teller: Teller
     bases: Mapping[str, Basis]
-    rows: list[ClassRow] = field(default_factory=list)
-    missed: list[Task] = field(default_factory=list)
+    rows: Shelf[ClassRow] = field(default_factory=lambda: Shelf(ClassRow))
+    missed: Shelf[Task] = field(default_factory=lambda: Shelf(Task))
     problems: list[str] = field(default_factory=list)
     kept: int = 0
     judged: int = 0
@@ -308,9 +316,8 @@ class _Batch:
     def jobs(self) -> int:
         return self.plan.jobs or self.plan.settings.jobs or default_jobs()
 
-    def keep(self, standing: Sequence[Kept]) -> None:
-        """Take the rows of runs that stand."""
-        self.rows += [class_row(kept.verdict, kept.submission.slug) for kept in standing if kept.verdict]
+    def tell_kept(self) -> None:
+        """The rows so far are those of runs that stand."""
         self.kept = self.teller.done = len(self.rows)
         if self.kept:
             text = f"{self.kept} of {self.teller.total} are graded already and unchanged"

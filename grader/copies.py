@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,6 @@ from grader.cards import rewrite
 from grader.errors import UsageError
 from grader.grading import Graded
 from grader.labs import Lab
-from grader.records import Flag
 from grader.reports import ClassRow, class_row
 
 
@@ -21,20 +21,26 @@ def flag_copies(out: Path, lab: Lab, course_name: str) -> list[ClassRow]:
 
     Gives the new rows of the runs whose flags changed. A run whose folder was damaged is left out.
     """
-    compared: dict[Path, tuple[likeness.Sketched, tuple[Flag, ...]]] = {}
-    for folder in store.runs(out, lab.id):
-        with contextlib.suppress(UsageError):
-            saved = store.load(folder)
-            compared[folder] = _sketched(saved), saved.verdict.flags
-    alike = likeness.alike(run for run, _ in compared.values() if run.sketches)
+    flagged: set[str] = set()  # by an earlier comparison
+
+    def compared() -> Iterator[likeness.Sketched]:
+        for folder in store.runs(out, lab.id):
+            with contextlib.suppress(UsageError):
+                saved = store.load(folder)
+                if any(flag.kind == likeness.KIND for flag in saved.verdict.flags):
+                    flagged.add(folder.name)
+                yield _sketched(saved)
+
+    alike = likeness.alike(compared())
     rows = []
-    for folder, (_, before) in compared.items():
-        flags = (*(flag for flag in before if flag.kind != likeness.KIND), *alike.get(folder.name, ()))
+    for name in sorted(flagged | set(alike)):
+        saved = store.load(out / lab.id / name)
+        before = saved.verdict.flags
+        flags = (*(flag for flag in before if flag.kind != likeness.KIND), *alike.get(name, ()))
         if flags != before:
-            saved = store.load(folder)
             verdict = msgspec.structs.replace(saved.verdict, flags=flags)
             rewrite(saved, Graded(verdict, saved.exhibits, saved.facts, saved.tape()), course_name, lab.folder)
-            rows.append(class_row(verdict, folder.name))
+            rows.append(class_row(verdict, name))
     return rows
 
 

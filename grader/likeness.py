@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from grader import wire
 from grader.diagnosis.code import last_name, read_code
 from grader.records import Flag, Record
+from grader.shelf import Shelf
 
 Floats = NDArray[np.float64]
 KIND = "same weights"
@@ -35,8 +36,12 @@ SAMPLES = 256
 FEWEST = 64
 #: Distance of two sketches, in standard deviations of their weights: noise of 1 % of the spread is found.
 NEAR = 0.02
-#: Runs that are compared with all others at a time, and others that a flag names.
-BLOCK, SHOWN = 256, 10
+#: Runs that are read, and compared with all others, at a time; pairs that are, at the most: 4 MiB of distances.
+BLOCK, PAIRS = 256, 2**19
+#: Runs whose middle is taken for the middle of all.
+MIDDLE = 1024
+#: Others that a flag names.
+SHOWN = 10
 SEEDING = {"set_random_seed", "set_seed"}
 
 
@@ -110,51 +115,78 @@ def seeds(sources: Iterable[str]) -> tuple[int, ...]:
 def alike(runs: Iterable[Sketched]) -> dict[str, tuple[Flag, ...]]:
     """{student: flags} of the runs of one lab whose models have the weights of another's."""
     found: dict[str, list[Flag]] = {}
-    groups: dict[Any, list[Sketched]] = {}
+    groups: dict[Any, _Group] = {}
     for run in runs:
+        rest = msgspec.structs.replace(run, sketches={})
         for name, one in run.sketches.items():
-            groups.setdefault((name, one.shapes), []).append(run)
+            groups.setdefault((name, one.shapes), _Group()).append(rest, one)
     for (name, _), group in groups.items():
-        values = np.array([run.sketches[name].values for run in group])
-        spread = values.std(axis=1)
-        for index, others in _told(group, values, spread):
-            shown = [
-                (group[i], float(np.sqrt(((values[i] - values[index]) ** 2).mean()) / max(spread[i], spread[index])))
-                for i in others[:SHOWN]
-            ]
-            found.setdefault(group[index].student, []).append(_flag(name, group[index], shown, len(others)))
+        for index, others in _told(group):
+            shown = others[:SHOWN].tolist()
+            values = group.values([index, *shown])
+            spread = values.std(axis=1)
+            apart = np.sqrt(((values[1:] - values[0]) ** 2).mean(axis=1)) / np.maximum(spread[1:], spread[0])
+            near = [(group.runs[i], by) for i, by in zip(shown, apart.tolist(), strict=True)]
+            flag = _flag(name, group.runs[index], near, len(others), values.shape[1])
+            found.setdefault(group.runs[index].student, []).append(flag)
     return {student: tuple(flags) for student, flags in found.items()}
 
 
-def _told(group: Sequence[Sketched], values: Floats, spread: Floats) -> Iterator[tuple[int, NDArray[np.int64]]]:
+class _Group:
+    """Runs whose models have one name and the same shapes. Their sketches, 2 kB each, are not held in memory."""
+
+    def __init__(self) -> None:
+        self.runs: list[Sketched] = []
+        self._sketches = Shelf(Sketch)
+
+    def append(self, run: Sketched, one: Sketch) -> None:
+        self.runs.append(run)
+        self._sketches.append(one)
+
+    def values(self, places: Iterable[int]) -> Floats:
+        """The weights of these runs' sketches, a row for each."""
+        return np.array([self._sketches[int(place)].values for place in places])
+
+
+def _told(group: _Group) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """For each run of a group that is like others, and nothing explains it: its place, and theirs.
 
     Every pair is compared, a block of runs at a time: first by 16 sums of 16 weights each, which are never farther apart
     than the sketches, and only what is near there by all weights. 10,000 runs take seconds, a matrix of them is never made.
     """
-    centred = values - np.median(values, axis=0)  # distances by products lose digits far from zero
-    sums = np.add.reduceat(centred, np.arange(0, values.shape[1], 16), axis=1) / 4
-    explained = _Explained(group)
-    for start in range(0, len(group), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(group)))
-        limit = (NEAR * np.maximum(spread[block, None], spread)) ** 2 * values.shape[1]
-        near = _squares(sums, block) < limit
+    count = len(group.runs)
+    # Distances by products lose digits far from zero. The middle of many is as near as the middle of all.
+    centre = np.median(group.values(range(min(count, MIDDLE))), axis=0)
+    samples = len(centre)
+    sums, spread = np.empty((count, -(-samples // 16))), np.empty(count)
+    for start in range(0, count, BLOCK):
+        values = group.values(range(start, min(start + BLOCK, count)))
+        spread[start : start + BLOCK] = values.std(axis=1)
+        sums[start : start + BLOCK] = np.add.reduceat(values - centre, np.arange(0, samples, 16), axis=1) / 4
+    explained = _Explained(group.runs)
+    size = max(1, min(BLOCK, PAIRS // count))
+    for start in range(0, count, size):
+        block = np.arange(start, min(start + size, count))
+        limit = (NEAR * np.maximum(spread[block, None], spread)) ** 2 * samples
+        near = _squares(sums[block], sums) < limit
         near[block - start, block] = False
         rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
         if not rows.size:
             continue
-        part = np.ix_(rows, columns)
-        near[part] &= (_squares(centred, block[rows], columns) < limit[part]) & ~explained(block[rows], columns)
+        ours = group.values(block[rows]) - centre
+        for at in range(0, columns.size, BLOCK):
+            some = columns[at : at + BLOCK]
+            part = np.ix_(rows, some)
+            near[part] &= _squares(ours, group.values(some) - centre) < limit[part]
+            near[part] &= ~explained(block[rows], some)
         for row in rows:
             if near[row].any():
                 yield int(block[row]), np.flatnonzero(near[row])
 
 
-def _squares(values: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None) -> Floats:
-    """The squared distance of each of these rows from each of the columns, None: from all."""
-    others = values if columns is None else values[columns]
-    norms = (others**2).sum(axis=1)
-    squares: Floats = (values[rows] ** 2).sum(axis=1)[:, None] + norms - 2 * values[rows] @ others.T
+def _squares(ours: Floats, others: Floats) -> Floats:
+    """The squared distance of each of these rows from each of the others."""
+    squares: Floats = (ours**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * ours @ others.T
     return squares
 
 
@@ -168,7 +200,8 @@ class _Explained:
         for row, run in enumerate(group):
             self._seeds[row, [place[seed] for seed in run.seeds if seed in place]] = True
         self._free = np.array([run.free for run in group])
-        _, self._bytes = np.unique([run.submission for run in group], return_inverse=True)
+        known: dict[str, int] = {}
+        self._bytes = np.array([known.setdefault(run.submission, len(known)) for run in group])
 
     def __call__(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
         shared = self._seeds[rows] @ self._seeds[columns].T
@@ -177,7 +210,7 @@ class _Explained:
         return both
 
 
-def _flag(name: str, run: Sketched, others: Sequence[tuple[Sketched, float]], count: int) -> Flag:
+def _flag(name: str, run: Sketched, others: Sequence[tuple[Sketched, float]], count: int, samples: int) -> Flag:
     words = [
         f"{other.student} ({'the same notebook' if other.submission == run.submission else f'apart by {by:.1g}'})"
         for other, by in others
@@ -185,6 +218,6 @@ def _flag(name: str, run: Sketched, others: Sequence[tuple[Sketched, float]], co
     more = f" and {count - len(others)} more" if count > len(others) else ""
     message = (
         f"the weights of `{name}` are those of {', '.join(words)}{more} (root mean square difference of "
-        f"{len(run.sketches[name].values)} weights, in standard deviations), and no seed explains it"
+        f"{samples} weights, in standard deviations), and no seed explains it"
     )
     return Flag(kind=KIND, message=message[:1000])

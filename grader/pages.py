@@ -23,6 +23,7 @@ from grader.errors import GraderError
 from grader.exports.feedback import account
 from grader.records import Verdict
 from grader.reports import (
+    ClassRow,
     Grade,
     StudentRun,
     class_row,
@@ -34,6 +35,7 @@ from grader.reports import (
 )
 from grader.reports.phrases import Phrases
 from grader.settings import Settings, gradebook_path
+from grader.shelf import Shelf
 
 #: A student's grade in a lab, by lab and by the student's name as handed in.
 Grades = Mapping[tuple[str, str], Grade]
@@ -43,7 +45,7 @@ NOWHERE: Mapping[str, Path] = MappingProxyType({})
 
 def write_pages(out: Path, settings: Settings, folders: Mapping[str, Path] = NOWHERE) -> Path:
     """Write the overview of every run below ``out``, this batch's and earlier ones', and the students' pages."""
-    rows = [class_row(verdict, folder.name) for folder, verdict in store.verdicts(out)]
+    rows = Shelf(ClassRow, (class_row(verdict, folder.name) for folder, verdict in store.verdicts(out)))
     said = {lab: phrases(settings.language, folders.get(lab, settings.labs / lab)) for lab in {row.lab for row in rows}}
     divided = parts(rows)
     shown: dict[str, Any] = {"course_name": settings.course_name, "language": settings.language}

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import msgspec
-
 from grader import store
 from grader.batch import Event, OnEvent, Teller, admission, carry_out, ignore, nothing
 from grader.copies import flag_copies
@@ -20,6 +18,7 @@ from grader.replay import Change
 from grader.reports import class_row
 from grader.sandbox.canary import choose
 from grader.settings import Settings
+from grader.shelf import Shelf
 from grader.submissions import Submission
 from grader.worker import GradingWorker, Result, Task, kernel_python, prepare
 
@@ -68,26 +67,28 @@ def _regrade(
     teller = Teller(on_event, len(kept))
     python, name = kernel_python(settings), settings.course_name
     for tier in Tier:
-        runs = {(s.lab, s.slug): verdict for s, verdict in kept if verdict.tier is tier}
-        tasks = [Task(submission=s, work="replay") for s, verdict in kept if verdict.tier is tier]
-        prepared = {lab: prepare(labs[lab], settings, Level.L0, tier) for lab in sorted({lab for lab, _ in runs})}
+        runs = Shelf(_Run, (run for run in kept if run.verdict.tier is tier))
+        tasks = Shelf(Task, (Task(submission=run.submission, work="replay") for run in runs))
+        prepared = {
+            lab: prepare(labs[lab], settings, Level.L0, tier) for lab in sorted({run.verdict.lab for run in runs})
+        }
         bases = {lab: basis(setting, name, python) for lab, setting in prepared.items()}
         factory = GradingWorker.Factory(None, python, prepared, str(out), name, bases=bases)
         judging = LocalPool(factory, judges(regrading.jobs, room_mb(settings.room_mb)))
         missed = regrading.carry_out(judging, tasks, runs, teller)
         if not missed or not rerun:
-            regrading.changes += [_unjudged(runs[task.submission.lab, task.submission.slug]) for task in missed]
+            regrading.changes += [_unjudged(run.verdict) for run in missed]
             continue
         backend, proof = choose(python, Level(settings.min_level))
         on_event(Event(kind="level", text=proof.summary))
         proved = {lab: replace(setting, level=proof.level) for lab, setting in prepared.items()}
-        again = [msgspec.structs.replace(task, work="ask") for task in missed]
+        again = Shelf(Task, (Task(submission=run.submission, work="ask") for run in missed))
         asking = LocalPool(
             replace(factory, backend=backend, prepared=proved),
             regrading.jobs,
             admission(prepared, room_mb(settings.room_mb)),
         )
-        regrading.carry_out(asking, again, runs, Teller(on_event, len(again)))
+        regrading.carry_out(asking, again, missed, Teller(on_event, len(again)))
         with store.writing(out):
             for lab in sorted({task.submission.lab for task in again}):
                 flag_copies(out, labs[lab], name)
@@ -97,7 +98,11 @@ def _regrade(
     return Regraded(changes=tuple(regrading.changes), problems=tuple(regrading.problems))
 
 
-Kept = tuple[Submission, Verdict]
+class _Run(Record, frozen=True):
+    """A kept run, as it was judged before."""
+
+    submission: Submission
+    verdict: Verdict
 
 
 @dataclass
@@ -106,9 +111,9 @@ class _Regrading:
     changes: list[Change] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def read(self, out: Path, labs: Mapping[str, Lab], only_lab: str | None) -> list[Kept]:
+    def read(self, out: Path, labs: Mapping[str, Lab], only_lab: str | None) -> Shelf[_Run]:
         """The runs to judge: of these labs, and done at all."""
-        kept = []
+        kept = Shelf(_Run)
         for folder in store.runs(out, only_lab):
             if folder.parent.name not in labs:
                 continue
@@ -118,23 +123,23 @@ class _Regrading:
                 self.problems.append(str(damage))
                 continue
             if verdict.ending not in (Ending.OURS, Ending.DEFERRED):
-                kept.append((submission, verdict))
+                kept.append(_Run(submission=submission, verdict=verdict))
         return kept
 
-    def carry_out(
-        self, pool: LocalPool, tasks: Sequence[Task], old: Mapping[tuple[str, str], Verdict], teller: Teller
-    ) -> list[Task]:
-        """Have the pool do the tasks; gives those that the tape could not answer."""
-        missed = []
+    def carry_out(self, pool: LocalPool, tasks: Sequence[Task], runs: Sequence[_Run], teller: Teller) -> Shelf[_Run]:
+        """Have the pool do the tasks, one for each run; gives the runs whose tape could not answer."""
+        missed = Shelf(_Run)
+        place = {(run.submission.lab, run.submission.slug): at for at, run in enumerate(runs)}
         for task, result in carry_out(pool, tasks, teller):
             submission = task.submission
-            row = class_row(old[submission.lab, submission.slug], submission.slug)
+            run = runs[place[submission.lab, submission.slug]]
+            row = class_row(run.verdict, submission.slug)
             if not isinstance(result, Result):
                 self.problems.append(f"{submission.lab}/{submission.student}: {result}")
             elif result.did == "damaged":
                 self.problems.append(result.why)
             elif result.did == "missed":
-                missed.append(task)
+                missed.append(run)
             else:
                 row = result.row or row
                 if result.change and (result.change.moved or result.change.rerun):

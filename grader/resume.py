@@ -6,7 +6,7 @@ matters how an earlier batch ended, since a run's folder is moved into place whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -29,11 +29,12 @@ class Kept(Record, frozen=True):
 
 def sort_out(
     out: Path, submissions: Iterable[Submission], bases: Mapping[str, Basis], minimum: Level, *, fresh: bool = False
-) -> tuple[Kept, ...]:
+) -> Iterator[Kept]:
     """What is left to do for each. ``minimum`` is the sandbox level demanded; ``fresh``: everything."""
-    if fresh:
-        return tuple(Kept(submission=submission, todo="run") for submission in submissions)
-    return tuple(_kept(out, submission, bases[submission.lab], minimum) for submission in submissions)
+    for submission in submissions:
+        yield (
+            Kept(submission=submission, todo="run") if fresh else _kept(out, submission, bases[submission.lab], minimum)
+        )
 
 
 def _kept(out: Path, submission: Submission, basis: Basis, minimum: Level) -> Kept:

@@ -299,10 +299,19 @@ def result_path(out: Path, submission: Submission) -> Path:
 
 def runs(out: Path, lab: str | None = None) -> Iterator[Path]:
     """The run folders below ``out``, sorted."""
-    for result in sorted(out.glob("*/*/staff/result.json")):
-        folder = result.parent.parent
-        if not folder.name.startswith(".") and lab in (None, folder.parent.name):
-            yield folder
+    for parent in sorted(path for path in out.glob("*") if lab in (None, path.name)):
+        for name in _names(parent):  # names alone: a class's paths take ten times the memory
+            folder = parent / name
+            if not name.startswith(".") and (folder / "staff" / "result.json").is_file():
+                yield folder
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in it, sorted; nothing where it is no folder, or has gone meanwhile."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def verdicts(out: Path, lab: str | None = None) -> Iterator[tuple[Path, Verdict]]:

@@ -54,20 +54,22 @@ def people_of(path: Path) -> Whose:
     return whose
 
 
-def enrolled(path: Path, submissions: Sequence[Submission], at: dt.datetime | None = None) -> tuple[Submission, ...]:
+def enrolled(path: Path, submissions: Sequence[Submission], at: dt.datetime | None = None) -> Sequence[Submission]:
     """Note what was handed in, and give each submission its attempt and its time. ``at``: staff say when that was."""
     import msgspec
 
     from grader.gradebook import Handed, enrol, opened
     from grader.records import Received
+    from grader.shelf import Shelf
+    from grader.submissions import Submission
 
     given = Received(at=at.isoformat(), known="given") if at else None
-    handed = [_with_time(item, given) for item in submissions]
+    handed = (_with_time(item, given) for item in submissions)
     places = [Handed(lab=s.lab, student=s.student, submission=s.sha256, received=s.received) for s in handed]
     with opened(path) as database:
         attempts = enrol(database, places)
-    pairs = zip(handed, attempts, strict=True)
-    return tuple(msgspec.structs.replace(s, attempt=a.attempt, received=a.received) for s, a in pairs)
+    pairs = zip(submissions, attempts, strict=True)
+    return Shelf(Submission, (msgspec.structs.replace(s, attempt=a.attempt, received=a.received) for s, a in pairs))
 
 
 def _with_time(submission: Submission, given: Any) -> Submission:
@@ -86,7 +88,7 @@ def record_runs(path: Path, out: Path, lab: str | None = None) -> int:
     from grader.store import verdicts
 
     with opened(path) as database:
-        return record(database, [verdict for _, verdict in verdicts(out, lab)])
+        return record(database, (verdict for _, verdict in verdicts(out, lab)))
 
 
 def recorded(settings: Settings, out: Path, lab: str | None = None) -> int:

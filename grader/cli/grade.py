@@ -25,6 +25,8 @@ from grader.cli.show import complain, duration, number, one_line, safe, say, sev
 from grader.errors import EXIT_DEFERRED, EXIT_OURS, OursError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from grader.batch import Summary
     from grader.errors import LabError
     from grader.reports import ClassRow
@@ -87,7 +89,8 @@ def grade(  # noqa: PLR0913, PLR0917 - one parameter for each option
         from grader.batch import grade as grade_batch
         from grader.cli.progress import watch
         from grader.records import Level, Tier
-        from grader.submissions import collect
+        from grader.shelf import Shelf
+        from grader.submissions import Submission, collect
 
         if scheduler and jobs:
             raise UsageError("--jobs is for this machine", fix="a cluster runs one notebook on each of its workers")
@@ -98,11 +101,11 @@ def grade(  # noqa: PLR0913, PLR0917 - one parameter for each option
         intake = collect(_paths(paths), [*labs, *wrong], lab, people_of(book))
         wanted = {item.lab for item in intake.submissions}
         wrong = {name: error for name, error in wrong.items() if name in wanted}
-        submissions = tuple(item for item in intake.submissions if item.lab in labs)
+        submissions: Sequence[Submission] = Shelf(Submission, (item for item in intake.submissions if item.lab in labs))
         code = lab_exit(wrong)
         for name in wrong:
-            left = [item for item in intake.submissions if item.lab == name]
-            complain(f"{several(len(left), 'submission', 'submissions')} for {name} left ungraded", kind="warning")
+            left = sum(item.lab == name for item in intake.submissions)
+            complain(f"{several(left, 'submission', 'submissions')} for {name} left ungraded", kind="warning")
         if not submissions and not wrong:
             _refuse(intake, paths)
         if submissions:

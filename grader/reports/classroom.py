@@ -7,10 +7,13 @@ tells nothing, below 0 the strong fail it more often than the weak, which mostly
 
 from __future__ import annotations
 
-import collections
+import heapq
 import math
 import statistics
-from collections.abc import Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from grader.records import Ending, Level, Outcome, Record, Tier, Verdict
 from grader.reports.summary import kept_from
@@ -163,66 +166,90 @@ def _advice(verdict: Verdict) -> tuple[str, ...]:
 # ---------------------------------------------------------------- the class
 
 
-def figures(rows: Sequence[ClassRow], language: str = "en") -> list[LabFigures]:
+def figures(rows: Iterable[ClassRow], language: str = "en") -> list[LabFigures]:
     """Every lab, by its id. Runs that we could not do say nothing about the class and are left out of the figures."""
-    labs: dict[str, list[ClassRow]] = {}
+    labs: dict[str, _Lab] = {}
     for row in rows:
-        labs.setdefault(row.lab, []).append(row)
-    return [_lab(lab, labs[lab], language) for lab in sorted(labs)]
+        labs.setdefault(row.lab, _Lab(row.lab, language)).take(row)
+    return [labs[lab].figures() for lab in sorted(labs)]
 
 
-def _lab(lab: str, rows: Sequence[ClassRow], language: str) -> LabFigures:
-    graded = [row for row in rows if row.ending is not Ending.OURS and not row.deferred]
-    scores = [row.score for row in graded] or [0.0]
-    titles = [row.lab_title for row in sorted(rows, key=lambda row: row.language != language) if row.lab_title]
-    tenths = collections.Counter(min(TENTHS - 1, int(TENTHS * share(row.score, row.max_score))) for row in graded)
-    return LabFigures(
-        lab=lab,
-        title=titles[0] if titles else lab,
-        runs=len(rows),
-        median=statistics.median(scores),
-        mean=statistics.fmean(scores),
-        lowest=min(scores),
-        highest=max(scores),
-        attention=sum(row.needs_attention or row.flags > 0 for row in rows),
-        tenths=tuple(tenths[place] for place in range(TENTHS)),
-        items=_items(graded),
-    )
+@dataclass
+class _Lab:
+    """What is kept of the rows of a lab that were looked at: numbers, not the rows."""
+
+    lab: str
+    language: str
+    title: str = ""
+    translated: bool = False
+    runs: int = 0
+    attention: int = 0
+    scores: array[float] = field(default_factory=lambda: array("d"))
+    tenths: Counter[int] = field(default_factory=Counter)
+    items: dict[str, _Item] = field(default_factory=dict)
+
+    def take(self, row: ClassRow) -> None:
+        self.runs += 1
+        self.attention += row.needs_attention or row.flags > 0
+        if row.lab_title and (not self.title or (row.language == self.language and not self.translated)):
+            self.title, self.translated = row.lab_title, row.language == self.language
+        if row.ending is Ending.OURS or row.deferred:
+            return
+        self.scores.append(row.score)
+        self.tenths[min(TENTHS - 1, int(TENTHS * share(row.score, row.max_score)))] += 1
+        for check in row.checks:
+            if check.points > 0 and (check.outcome is not Outcome.SKIPPED or check.blocked):
+                self.items.setdefault(check.id, _Item(check)).take(check, row)
+
+    def figures(self) -> LabFigures:
+        scores = self.scores or [0.0]
+        return LabFigures(
+            lab=self.lab,
+            title=self.title or self.lab,
+            runs=self.runs,
+            median=statistics.median(scores),
+            mean=statistics.fmean(scores),
+            lowest=min(scores),
+            highest=max(scores),
+            attention=self.attention,
+            tenths=tuple(self.tenths[place] for place in range(TENTHS)),
+            items=tuple(item.figures() for item in self.items.values()),
+        )
+
+
+@dataclass
+class _Item:
+    """A scored check over all runs in which it could be assessed: the share earned in it, and in the rest of its lab."""
+
+    check: CheckScore
+    own: array[float] = field(default_factory=lambda: array("d"))
+    rest: array[float] = field(default_factory=lambda: array("d"))
+    ends: Counter[str] = field(default_factory=Counter)
+
+    def take(self, check: CheckScore, row: ClassRow) -> None:
+        self.own.append(share(check.score, check.points))
+        self.rest.append(share(row.score - check.score, row.max_score - check.points))
+        self.ends[_end(check)] += 1
+
+    def figures(self) -> Item:
+        return Item(
+            id=self.check.id,
+            description=self.check.description,
+            points=self.check.points,
+            runs=len(self.own),
+            passed=self.ends["passed"],
+            partial=self.ends["partial"],
+            failed=self.ends["failed"],
+            blocked=self.ends["blocked"],
+            errored=self.ends["errored"],
+            mean=statistics.fmean(self.own),
+            discrimination=_correlation(self.own, self.rest),
+        )
 
 
 def share(score: float, most: float) -> float:
     """The part of the points that was earned, 0 to 1."""
     return min(1.0, max(0.0, score / most)) if most > 0 else 0.0
-
-
-def _items(rows: Sequence[ClassRow]) -> tuple[Item, ...]:
-    """The scored checks in the order of the suite, over all runs in which they could be assessed."""
-    found: dict[str, list[tuple[CheckScore, ClassRow]]] = {}
-    for row in rows:
-        for check in row.checks:
-            if check.points > 0 and (check.outcome is not Outcome.SKIPPED or check.blocked):
-                found.setdefault(check.id, []).append((check, row))
-    return tuple(_item(pairs) for pairs in found.values())
-
-
-def _item(pairs: Sequence[tuple[CheckScore, ClassRow]]) -> Item:
-    checks = [check for check, _ in pairs]
-    own = [share(check.score, check.points) for check in checks]
-    rest = [share(row.score - check.score, row.max_score - check.points) for check, row in pairs]
-    ends = collections.Counter(_end(check) for check in checks)
-    return Item(
-        id=checks[0].id,
-        description=checks[0].description,
-        points=checks[0].points,
-        runs=len(checks),
-        passed=ends["passed"],
-        partial=ends["partial"],
-        failed=ends["failed"],
-        blocked=ends["blocked"],
-        errored=ends["errored"],
-        mean=statistics.fmean(own),
-        discrimination=_correlation(own, rest),
-    )
 
 
 def _end(check: CheckScore) -> str:
@@ -241,13 +268,13 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def slowest(rows: Sequence[ClassRow]) -> list[ClassRow]:
+def slowest(rows: Iterable[ClassRow]) -> list[ClassRow]:
     """The runs that took longest, longest first."""
-    return sorted((row for row in rows if row.seconds > 0), key=lambda row: -row.seconds)[:SHOWN]
+    return heapq.nlargest(SHOWN, (row for row in rows if row.seconds > 0), key=lambda row: row.seconds)
 
 
-def advice(rows: Sequence[ClassRow]) -> list[Advice]:
+def advice(rows: Iterable[ClassRow]) -> list[Advice]:
     """What most cards of a lab say to do, most runs first; what one card says is no pattern."""
-    counted = collections.Counter((row.lab, text) for row in rows for text in row.advice)
+    counted = Counter((row.lab, text) for row in rows for text in row.advice)
     common = [Advice(lab=lab, text=text, runs=runs) for (lab, text), runs in counted.most_common() if runs > 1]
     return common[:SHOWN]

@@ -17,6 +17,7 @@ from grader.reports.classroom import ENOUGH_RUNS, Advice, ClassRow, LabFigures, 
 from grader.reports.language import Language, Words, words
 from grader.reports.page import href, render
 from grader.reports.phrases import NOTHING, Phrases
+from grader.shelf import View
 
 #: Runs that the overview shows itself: about 1.5 MB.
 ONE_PAGE = 2_000
@@ -35,7 +36,7 @@ class Part(Record, frozen=True):
     file: str
     lab: str
     title: str
-    rows: tuple[ClassRow, ...]
+    rows: Sequence[ClassRow]
 
 
 class RowView(Record, frozen=True):
@@ -53,20 +54,32 @@ def parts(rows: Sequence[ClassRow]) -> tuple[Part, ...]:
     """The pages that the table is divided into; none where the overview shows it itself."""
     if len(rows) <= ONE_PAGE:
         return ()
+    of_lab: dict[str, list[int]] = {}
+    for lab, _, at in _by_student(rows):
+        of_lab.setdefault(lab, []).append(at)
     found = []
-    for lab in sorted({row.lab for row in rows}):
-        of_lab = sorted((row for row in rows if row.lab == lab), key=lambda row: row.student)
-        for number, begin in enumerate(range(0, len(of_lab), ONE_PART), start=1):
-            batch = tuple(of_lab[begin : begin + ONE_PART])
+    for lab, places in of_lab.items():
+        for number, begin in enumerate(range(0, len(places), ONE_PART), start=1):
+            batch = View(rows, places[begin : begin + ONE_PART], _same)
             file = f"lab-{lab}.html" if number == 1 else f"lab-{lab}-{number}.html"
             found.append(Part(file=file, lab=lab, title=batch[0].lab_title or lab, rows=batch))
     return tuple(found)
 
 
+def _by_student(rows: Sequence[ClassRow]) -> list[tuple[str, str, int]]:
+    """Lab, student and place of every row, sorted."""
+    return sorted((row.lab, row.student, at) for at, row in enumerate(rows))
+
+
+def _same(row: ClassRow) -> ClassRow:
+    return row
+
+
 def render_part(part: Part, *, course_name: str, language: Language) -> str:
     """One page of the table."""
     said = words(language)
-    return _page([_row(row, said) for row in part.rows], {part.lab: part.title}, course_name, language, part=part)
+    views = View(part.rows, range(len(part.rows)), lambda row: _row(row, said))
+    return _page(views, {part.lab: part.title}, course_name, language, part=part)
 
 
 def render_index(
@@ -82,7 +95,9 @@ def render_index(
     ``divided``: where the table is, if not here.
     """
     said = words(language)
-    views = [_row(row, said) for row in sorted(rows, key=lambda row: (row.lab, row.student))]
+    order = [at for *_, at in _by_student(rows)]
+    views = View(rows, order, lambda row: _row(row, said))
+    look = {at for at, row in enumerate(rows) if row.needs_attention or row.flags}
     labs = [_translated(lab, (phrases or {}).get(lab.lab, NOTHING)) for lab in figures(rows, language)]
     return _page(
         views,
@@ -92,7 +107,7 @@ def render_index(
         labs=labs,
         undecided=any(item.discrimination is None for lab in labs for item in lab.items),
         parts=divided,
-        attention=[view for view in views if view.row.needs_attention or view.row.flags],
+        attention=View(rows, (at for at in order if at in look), lambda row: _row(row, said)),
         slowest=[_row(row, said) for row in slowest(rows)],
         advice=[_said(item, (phrases or {}).get(item.lab, NOTHING)) for item in advice(rows)],
     )
@@ -111,15 +126,19 @@ def _page(
         "part": None,
         "undecided": False,
     }
+    students, endings = set(), set()
+    for view in views:
+        students.add(view.row.student)
+        endings.add(view.ending.name)
     return render(
         "index.html",
         language,
         script="index.js",
         course_name=course_name,
         rows=views,
-        students=len({view.row.student for view in views}),
+        students=len(students),
         titles=titles,
-        endings=sorted({view.ending.name for view in views}),
+        endings=sorted(endings),
         named=NAMED,
         enough_runs=ENOUGH_RUNS,
         at_once=AT_ONCE,

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from grader.errors import SubmissionError, UsageError, plain, suggest
 from grader.records import Ending, Received, Record
+from grader.shelf import Shelf
 from grader.submissions.archives import Found, TooLargeError, nfc, shown, single, unzip, walk
 from grader.submissions.lms import Whose, nobody, recognise
 from grader.submissions.manifest import with_origins
@@ -64,7 +65,7 @@ class Submission(Record, frozen=True):
 class Intake(Record, frozen=True):
     """``errors`` are files that could not become a submission at all."""
 
-    submissions: tuple[Submission, ...]
+    submissions: Sequence[Submission]
     errors: tuple[SubmissionError, ...] = ()
 
     def messages(self) -> tuple[str, ...]:
@@ -90,7 +91,7 @@ def collect(
     errors: list[SubmissionError] = []
     with contextlib.ExitStack() as stack:
         submissions = _settle(claims(paths, lab_ids, only_lab, errors, stack, whose), errors)
-    return Intake(submissions=tuple(submissions), errors=tuple(errors))
+    return Intake(submissions=submissions, errors=tuple(errors))
 
 
 def claims(
@@ -217,10 +218,11 @@ def _lab_of(found: Found, lab_ids: Collection[str]) -> str:
     return ""
 
 
-def _settle(claimed: Collection[Claim], errors: list[SubmissionError]) -> list[Submission]:
+def _settle(claimed: Collection[Claim], errors: list[SubmissionError]) -> Shelf[Submission]:
     """Read every claimed file; two different files for one lab of one student are an error naming both."""
     slugs = folders({claim.student for claim in claimed})
-    first: dict[tuple[str, str], Submission] = {}
+    read = Shelf(Submission)
+    first: dict[tuple[str, str], tuple[int, str, str]] = {}  # where among those read, hash, source
     refused: set[tuple[str, str]] = set()
     for claim in sorted(claimed, key=lambda claim: (claim.lab, claim.student, claim.found.source)):
         try:
@@ -229,13 +231,17 @@ def _settle(claimed: Collection[Claim], errors: list[SubmissionError]) -> list[S
             errors.append(error)
             continue
         place = (submission.lab, submission.slug)
-        other = first.setdefault(place, submission)
-        if other is submission or other.sha256 == submission.sha256:
-            continue  # the first, or the same bytes again
+        if place not in first:
+            first[place] = len(read), submission.sha256, submission.source
+            read.append(submission)
+            continue
+        _, digest, source = first[place]
+        if digest == submission.sha256:
+            continue  # the same bytes again
         refused.add(place)
-        what = f"is a second notebook for {claim.lab} by {plain(claim.student, 60)}, beside {other.source}"
+        what = f"is a second notebook for {claim.lab} by {plain(claim.student, 60)}, beside {source}"
         errors.append(SubmissionError(what, where=submission.source, fix="keep one of them; neither was graded"))
-    return [submission for place, submission in first.items() if place not in refused]
+    return Shelf(Submission, (read[at] for place, (at, *_) in first.items() if place not in refused)) if refused else read
 
 
 def folders(students: Collection[str]) -> dict[str, str]:
