@@ -1,7 +1,8 @@
-"""Proves the labs and writes what came out into docs/labs: ``python tools/matrices.py [LAB]...`` (``make matrices``).
+"""Proves the labs and writes what came out into docs/labs: ``python tools/matrices.py [--full] [LAB]...``.
 
 A page for each lab: every notebook that proves its suite, what it scored in each check, and how long it took; on the data
-that ships, and where GRADER_DATA names the full data, the correct solutions on those too. Then the index with the totals.
+that ships, and where GRADER_DATA names the full data, the correct solutions on those too; ``--full``: these alone, the rest
+of the page stays. Then the index with the totals. ``make matrices`` calls it.
 Pages of labs that are not named stay as they are. Ends with 1 where a lab does not hold; its page is not written.
 """
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "labs"
 #: The secret of tests/labs/test_verify.py: the pages show the runs that the tests repeat.
 SECRET = "the secret of these tests"  # noqa: S105 - of nothing
+NAMED = {Tier.LITE: "The data that ships", Tier.FULL: "The full data"}
 TOTALS = re.compile(r"<!-- totals: (.*) -->")
 
 
@@ -34,8 +36,9 @@ def main() -> int:
     labs = find_labs(ROOT / "labs")
     wrong = 0
     PAGES.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or labs:
-        page, complaints = prove(labs[name])
+    names = [name for name in sys.argv[1:] if name != "--full"]
+    for name in names or labs:
+        page, complaints = prove(labs[name], full_only="--full" in sys.argv)
         for complaint in complaints:
             print(f"{name}: {complaint}", file=sys.stderr)
         wrong += bool(complaints)
@@ -46,12 +49,15 @@ def main() -> int:
     return min(wrong, 1)
 
 
-def prove(lab: Lab) -> tuple[str, list[str]]:
-    """A lab's page, and what does not hold."""
+def prove(lab: Lab, *, full_only: bool) -> tuple[str, list[str]]:
+    """A lab's page, and what does not hold. ``full_only``: of a lab that has data, the rest of its page as it stands."""
     tiers = [Tier.LITE] if lab.data != "none" else [Tier.FULL]
     if lab.data != "none" and os.environ.get("GRADER_DATA"):
         tiers.append(Tier.FULL)
     parts, complaints = [head(lab)], []
+    if full_only and len(tiers) > 1:
+        page = (PAGES / f"{lab.id}.md").read_text("utf-8")
+        parts, tiers = [page.partition(f"\n## {NAMED[Tier.FULL]}")[0].rstrip("\n")], [Tier.FULL]
     for tier in tiers:
         seconds: dict[str, float] = {}
 
@@ -60,7 +66,9 @@ def prove(lab: Lab) -> tuple[str, list[str]]:
                 seconds[event.student] = event.seconds
 
         settings = load_settings(None, os.environ, {"secret": SECRET})
-        matrix = verify(lab, settings, jobs=1, tier=tier, mutants=tier is tiers[0], on_event=note)
+        matrix = verify(
+            lab, settings, jobs=1, tier=tier, mutants=lab.data == "none" or tier is Tier.LITE, on_event=note
+        )
         complaints += [f"{row.name}: {row.why}" for row in matrix.rows if not row.ok]
         parts += section(lab, matrix, seconds)
     return "\n".join(parts) + "\n", complaints
@@ -89,9 +97,8 @@ def first_words(notebook: dict[str, list[dict[str, str]]]) -> str:
 
 
 def section(lab: Lab, matrix: Matrix, seconds: dict[str, float]) -> Iterator[str]:
-    named = {Tier.LITE: "The data that ships", Tier.FULL: "The full data"}[matrix.tier]
     yield ""
-    yield f"## {named if lab.data != 'none' else 'Every notebook'}"
+    yield f"## {NAMED[matrix.tier] if lab.data != 'none' else 'Every notebook'}"
     yield ""
     flagged = sum(bool(row.flags) for row in matrix.rows)
     mutants = len(read_mutants(lab.folder)) if len(matrix.rows) > len(read_alternatives(lab.folder)) + 2 else 0
