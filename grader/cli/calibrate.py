@@ -81,7 +81,7 @@ def _measured(app: App, lab: Lab, settings: Any, runs: int, tier: Any, *, fresh:
     tier = datasets.resolve(lab.data, settings.data, tier).tier if lab.data != "none" else Tier.FULL
     among = styles(lab)
     path = kept_path(lab.folder, tier)
-    kept: list[Run] = [] if fresh else read_runs(path)
+    kept: list[Run] = [] if fresh else read_runs(path, lab.id)
     trials = missing(kept, among, runs)
     failures: list[str] = []
     say(f"{lab.id} ({tier.value} data): {len(kept)} runs are kept, {len(trials)} to do", err=True)
