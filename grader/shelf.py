@@ -28,8 +28,7 @@ class Shelf(Sequence[Kind]):
     """
 
     def __init__(self, kind: type[Kind], records: Iterable[Kind] = ()) -> None:
-        # It lives as long as the shelf does: there is no block that could close it.
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="grader-")  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="grader-")  # noqa: SIM115 - closed with the shelf
         weakref.finalize(self, self._file.close)
         self._ends = array("Q", [0])
         self._decoder = msgspec.msgpack.Decoder(kind)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,42 +73,32 @@ def neighbour(parts: Division, drawn: heldout.Heldout) -> Array:
 
 
 def gain_of_images(parts: Division, drawn: heldout.Heldout) -> Gain:
-    """Two linear models with the same number of training images; one has all of the mounted half among them."""
-    asked = drawn.inputs.array().reshape(len(drawn), -1)
-    extra = len(parts.test)
-    with_half = (
-        np.concatenate([features(parts.train.inputs[extra:]), features(parts.test.inputs)]),
-        np.concatenate([parts.train.labels[extra:], parts.test.labels]),
-    )
-    without = features(parts.train.inputs), parts.train.labels
-    return _gain(with_half, without, asked, drawn.labels, steps=15)  # enough to compare
+    """What the mounted half is worth to a linear model of images."""
+    return _gain(parts, drawn, features, drawn.inputs.array().reshape(len(drawn), -1), steps=15)  # enough to compare
 
 
 def gain_of_flowers(source: datasets.Source) -> Gain:
     """The same for iris, over many courses, each with withheld flowers of its own."""
     gains = []
     for number in range(COURSES):
-        parts = divide(source, f"course {number}")
-        drawn = heldout.draw("iris", source, f"course {number}", SHA)
-        extra = len(parts.test)
-        with_half = (
-            np.concatenate([parts.train.inputs[extra:], parts.test.inputs]),
-            np.concatenate([parts.train.labels[extra:], parts.test.labels]),
-        )
-        without = parts.train.inputs, parts.train.labels
-        gains.append(_gain(with_half, without, drawn.inputs.array(), drawn.labels, steps=1000))
+        secret = f"course {number}"
+        drawn = heldout.draw("iris", source, secret, SHA)
+        gains.append(_gain(divide(source, secret), drawn, np.asarray, drawn.inputs.array(), steps=1000))
     return Gain(*(sum(column) for column in zip(*gains, strict=True)))
 
 
-def _gain(
-    with_half: tuple[Array, Array], without: tuple[Array, Array], asked: Array, labels: Array, steps: int
-) -> Gain:
+def _gain(parts: Division, drawn: heldout.Heldout, as_rows: Callable[[Array], Array], asked: Array, steps: int) -> Gain:
+    """Two linear models with the same number of training rows; one has all of the mounted half among them."""
+    train, half = as_rows(parts.train.inputs), as_rows(parts.test.inputs)
+    labels, extra = parts.train.labels, len(half)
+    with_half = np.concatenate([train[extra:], half]), np.concatenate([labels[extra:], parts.test.labels])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it need not converge to be compared
         one, other = (
-            LogisticRegression(max_iter=steps).fit(*rows).predict(asked) == labels for rows in (with_half, without)
+            LogisticRegression(max_iter=steps).fit(*rows).predict(asked) == drawn.labels
+            for rows in (with_half, (train, labels))
         )
-    return Gain(int((one & ~other).sum()), int((other & ~one).sum()), len(labels))
+    return Gain(int((one & ~other).sum()), int((other & ~one).sum()), len(drawn))
 
 
 # ---------------------------------------------------------------- the table

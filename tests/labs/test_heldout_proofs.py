@@ -96,7 +96,7 @@ def test_training_on_the_mounted_test_half_gains_no_more_than_as_many_other_rows
     """
     lab, source, parts = course(lab_id, Tier.LITE)
     gain = gain_of_flowers(source) if lab_id == "iris" else gain_of_images(parts, draws(lab, source)[0])
-    assert gain.gained + gain.lost > 0
+    assert gain.gained + gain.lost > (10 if lab_id == "iris" else 0)
     assert gain.gained - gain.lost <= 3 * np.sqrt(gain.gained + gain.lost)  # McNemar: the two are asked the same rows
 
 
