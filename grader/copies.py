@@ -27,9 +27,10 @@ def flag_copies(out: Path, lab: Lab, course_name: str) -> list[ClassRow]:
         for folder in store.runs(out, lab.id):
             with contextlib.suppress(UsageError):
                 saved = store.load(folder)
+                sketched = _sketched(saved)
                 if any(flag.kind == likeness.KIND for flag in saved.verdict.flags):
                     flagged.add(folder.name)
-                yield _sketched(saved)
+                yield sketched
 
     alike = likeness.alike(compared())
     rows = []

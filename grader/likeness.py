@@ -112,7 +112,7 @@ def seeds(sources: Iterable[str]) -> tuple[int, ...]:
 
 
 def _nodes(cells: Iterable[str], words: Collection[str]) -> Iterator[ast.AST]:
-    """What the cells that hold one of these words parse to: reading all of a class's code took nine tenths of comparing it."""
+    """What the cells that hold one of these words parse to: reading all of a class's code took most of comparing it."""
     code = read_code([cell for cell in cells if any(word in cell for word in words)])
     return (node for cell in code.cells if cell.tree for node in ast.walk(cell.tree))
 
@@ -124,7 +124,10 @@ def alike(runs: Iterable[Sketched]) -> dict[str, tuple[Flag, ...]]:
     for run in runs:
         rest = msgspec.structs.replace(run, sketches={})
         for name, one in run.sketches.items():
-            groups.setdefault((name, one.shapes), _Group()).append(rest, one)
+            key = name, one.shapes
+            if key not in groups:
+                groups[key] = _Group()
+            groups[key].append(rest, one)
     for (name, _), group in groups.items():
         for index, others in _told(group):
             shown = others[:SHOWN].tolist()
