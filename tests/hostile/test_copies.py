@@ -66,3 +66,8 @@ def test_weights_of_another_are_flagged_and_those_of_a_common_seed_are_not(make_
     request.node.user_properties.append(("outcome", "flag 'same weights' on both"))
     (out / "net" / "student-03" / "staff" / "facts.json").write_bytes(b"{")
     assert flag_copies(out, load_lab(LABS / "net"), "A course") == [], "a damaged run costs nobody else"
+    (out / "net" / "student-01" / "staff" / "sketches.msgpack").write_bytes(b"\xc1")
+    again = flag_copies(out, load_lab(LABS / "net"), "A course")
+    assert "student-01" not in {row.student for row in again}, "what cannot be compared keeps what was found of it"
+    kept = store.verdict(out / "net" / "student-01")
+    assert [flag.kind for flag in kept.flags].count("same weights") == 1
