@@ -285,6 +285,17 @@ def test_only_runs_of_the_solutions_as_they_are_now_calibrate(lab):
     assert found(lab)["lab"].what == "the kept runs are of the lab 'others'"
 
 
+@pytest.mark.parametrize(("data", "calibrated"), [("none", True), ("iris", False)])
+def test_without_a_data_set_runs_of_one_tier_calibrate_both(lab, data, calibrated):
+    """What is asked and the thresholds are the same; with one, each tier has data of its own."""
+    _toml("[limits]", THRESHOLD)(lab)
+    change(lab / "lab.toml", 'data = "none"', f'data = "{data}"')
+    reference = styles(load_lab(lab))[0]
+    run = Run(style="reference", number=1, notebook=reference.digest, suite="0" * 8, seconds=1.0)
+    write_runs(kept_path(lab, Tier.FULL), "scales", Tier.FULL, [run])
+    assert ("uncalibrated" not in found(lab)) == calibrated
+
+
 def matrix(lab, **changes):
     checks = load_lab(lab).checks
     row = MatrixRow(name="reference", score=100, low=100, high=100, cells=(40, 40, 20))
