@@ -2,7 +2,8 @@
 
 A page for each lab: every notebook that proves its suite, what it scored in each check, and how long it took; on the data
 that ships, and where GRADER_DATA names the full data, the correct solutions on those too; ``--full``: these alone, the rest
-of the page stays. Then the index with the totals. ``make matrices`` calls it.
+of the page stays. Then the index with the totals, and with the time of the references as their calibrations took it.
+``make matrices`` calls it.
 Pages of labs that are not named stay as they are. Ends with 1 where a lab does not hold; its page is not written.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from grader.batch import Event
+from grader.calibration.kept import kept_path, read_runs
 from grader.labs import Lab, find_labs
 from grader.labs.alternatives import read_alternatives
 from grader.labs.starter import read_mutants
@@ -128,22 +131,22 @@ def plain(text: str) -> str:
 def index(labs: dict[str, Lab]) -> str:
     """The table of all labs whose pages are there."""
     rows, notebooks, mutants, checks = [], 0, 0, 0
-    for name in labs:
+    for name, lab in labs.items():
         path = PAGES / f"{name}.md"
         found = [text.split() for text in TOTALS.findall(path.read_text("utf-8"))] if path.exists() else []
         if not found:
             continue
         first = found[0]
-        times = {tier: seconds for tier, *_, seconds in found}
-        lite, full = times.get("lite") or times["full"], times.get("full", "–")
-        rows.append(f"| [{name}]({name}.md) | {first[1]} | {first[2]} | {first[3]} | {first[4]} | {lite} | {full} |")
+        times = " | ".join(reference_time(lab, tier) for tier in (Tier.LITE, Tier.FULL))
+        rows.append(f"| [{name}]({name}.md) | {first[1]} | {first[2]} | {first[3]} | {first[4]} | {times} |")
         notebooks, mutants, checks = notebooks + int(first[1]), mutants + int(first[2]), checks + int(first[3])
     return "\n".join(
         [
             "# The labs that ship",
             "",
             "Every lab proves its suite by notebooks whose score is known: see a lab's page for its matrix.",
-            "Times are of one run, with judging, on a machine of two cores that may have been busy.",
+            "Times are medians of the runs of the reference that calibrated the lab (`labs/*/calibration/`): all of a run",
+            "with judging, two runs at a time, on two cores that may have been busy.",
             "",
             "| lab | notebooks | of them mutants | checks | flagged | reference, lite data, s | full data, s |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -152,6 +155,13 @@ def index(labs: dict[str, Lab]) -> str:
             "",
         ]
     )
+
+
+def reference_time(lab: Lab, tier: Tier) -> str:
+    """Seconds of the reference in its calibration; without a data set both tiers are one."""
+    tiers = tuple(Tier) if lab.data == "none" else (tier,)
+    runs = [run for each in tiers for run in read_runs(kept_path(lab.folder, each), lab.id) if run.style == "reference"]
+    return f"{statistics.median(run.seconds for run in runs):.1f}" if runs else "–"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from grader.records import RESULT_SCHEMA, Limits, Threshold, Verdict, encode
 from grader.sandbox.canary import CLAIMS
 from grader.settings import LIMIT_NAMES, OPTIONS, TABLES, load_settings
 from grader.verification import variants
+from tools import matrices
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -431,6 +432,11 @@ def test_the_matrix_of_a_lab_shows_every_notebook_and_every_check_that_it_has(la
     assert [name.strip() for name in title.split("|")][1:-3] == [check.id for check in lab.checks]
     bands = {name: (f"{low:g}" if low == high else f"{low:g}–{high:g}") for name, _, low, high, _ in variants(lab)}
     assert {row[0]: row[2] for row in named[2:]} == bands
+
+
+def test_the_table_of_all_labs_adds_up_their_pages_and_their_calibrations():
+    """`python tools/matrices.py` would change nothing of it."""
+    assert document("labs/index.md") == matrices.index(find_labs(ROOT / "labs"))
 
 
 # ---------------------------------------------------------------- links
