@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -76,15 +80,31 @@ def test_a_class_of_thousands_is_compared_whole():
     """Every pair is, also across the blocks that are compared at a time."""
     values = np.random.default_rng(3).normal(0, 0.05, (2_000, 256))
     values[1_900] = values[3] * (1 + 1e-6)
-    runs = [
-        Sketched(
-            student=str(row),
-            submission=str(row),
-            sketches={"model": Sketch(shapes=((16, 16),), values=tuple(one.tolist()))},
-        )
-        for row, one in enumerate(values)
-    ]
-    assert set(alike(runs)) == {"3", "1900"}
+    assert set(alike(runs_of(values))) == {"3", "1900"}
+
+
+def runs_of(values: Iterable[Any]) -> Iterator[Sketched]:
+    for row, one in enumerate(values):
+        found = {"model": Sketch(shapes=((16, 16),), values=tuple(one.tolist()))}
+        yield Sketched(student=str(row), submission=str(row), sketches=found)
+
+
+def test_comparing_a_class_holds_neither_its_sketches_nor_its_pairs(monkeypatch):
+    """Twice the runs are twice the sketches, 8 kB each as objects, and four times the pairs. In blocks for a small class."""
+    for name, smaller in {"BLOCK": 32, "MIDDLE": 128, "PAIRS": 2**15}.items():
+        monkeypatch.setattr(likeness, name, smaller)
+
+    def peak(count: int) -> int:
+        drawn = np.random.default_rng(3)
+        tracemalloc.start()
+        try:
+            assert alike(runs_of(drawn.normal(0, 0.05, 256) for _ in range(count))) == {}
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(50)  # what NumPy keeps for later
+    assert peak(1_200) < 1.3 * peak(600)
 
 
 def test_a_class_that_is_all_alike_names_ten_and_counts_the_rest():
