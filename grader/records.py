@@ -246,10 +246,14 @@ class Limits(Record, frozen=True):
 
 
 class Threshold(Record, frozen=True):
-    """Where credit begins (``floor``) and where it is full. For an error ``full`` lies below ``floor``."""
+    """Where credit begins (``floor``) and where it is full. For an error ``full`` lies below ``floor``.
+
+    ``positive``: what is measured cannot be below zero, and its runs vary by factors; only calibration asks for that.
+    """
 
     floor: float
     full: float
+    positive: bool = False
 
 
 class Gpus(Record, frozen=True):

@@ -3,7 +3,9 @@
 A correct solution loses points where the statistic that decides (the end of its interval in its favour) falls short of
 the full mark, or where the value itself does not clear the floor, since doubt helps nobody there. Both count as lost; so
 the bound is the sum of both. Of several scales on which a normal distribution fits well, the one with the largest
-probability counts. A mark is fair if a correct solution misses it with a probability of at most ``RISK``, with 95 % confidence.
+probability counts; of what cannot be negative only the logarithm is fitted, since a distribution that allows for less than
+nothing says nothing of a mark near zero. A mark is fair if a correct solution misses it with a probability of at most
+``RISK``, with 95 % confidence.
 """
 
 from __future__ import annotations
@@ -99,7 +101,7 @@ def _sides(sample: Sequence[Measured], threshold: Threshold) -> list[_Side]:
             return [_Side(fit_counts(_right(values, rows), rows), needed)]
         smoothed = (values * rows + 0.5) / (rows + 1)
         return [_fitted(smoothed, needed / (rows + 1), (LOGIT,))]
-    scales = _scales(values)
+    scales = (LOG,) if threshold.positive else _scales(values)
     sides = [_fitted(sign * np.array([measured.best for measured in sample]), sign * threshold.full, scales)]
     if sample[0].kind == "error":  # doubt reaches past the floor, where it does not count
         sides.append(_fitted(values, sign * threshold.floor, scales))

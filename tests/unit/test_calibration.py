@@ -200,6 +200,18 @@ def test_an_error_that_does_not_clear_the_floor_counts_as_lost():
     assert found.estimate == pytest.approx(NormalDist(0.95, 0.03).cdf(0.95 - 0.05), rel=0.6)
 
 
+def test_what_cannot_be_negative_is_fitted_by_its_logarithm():
+    """A plain normal distribution of a skewed ratio fits few runs well, and has a share of them below zero."""
+    values = np.exp(np.random.default_rng(21).normal(0, 0.5, 12))
+    plain = bounds.bound(numbers(values), Threshold(floor=0.0, full=0.1))
+    ratio = bounds.bound(numbers(values), Threshold(floor=0.0, full=0.1, positive=True))
+    assert (plain.model, ratio.model) == ("normal", "normal (log)")
+    assert plain.fits
+    assert ratio.estimate == pytest.approx(fits.fit_normal(values, fits.LOG).estimate(0.1))
+    assert plain.estimate > bounds.RISK
+    assert ratio.estimate < bounds.RISK
+
+
 def test_few_runs_are_never_enough():
     """Seven runs without a loss prove nothing, and propose nothing."""
     sample = shares([30] * 7, 30)
