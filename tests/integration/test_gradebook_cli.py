@@ -106,6 +106,7 @@ def grades(course: Path, *more: object) -> dict[str, dict]:
 # ---------------------------------------------------------------- without grading
 
 
+@pytest.mark.slow
 def test_decisions_are_written_down_shown_and_taken_back(course):
     """Roster, extension, adjustment, comment: each is told back, listed with who and when, and can be withdrawn."""
     run("gradebook", "roster", "roster.csv", cwd=course)
@@ -195,6 +196,7 @@ def test_a_damaged_gradebook_is_one_line(course):
     assert "gradebook record" in done.stderr
 
 
+@pytest.mark.slow
 def test_many_commands_at_once_lose_nothing(course):
     """A dozen processes open a gradebook that is not there yet and write: all their rows are in it, and it is sound."""
     started = [
@@ -258,6 +260,7 @@ def test_a_download_is_collected_under_the_ids_of_the_roster(course):
     assert "0 notebooks copied to submissions, 2 there already" in run("collect", "download.zip", cwd=course).stdout
 
 
+@pytest.mark.slow
 def test_exports_work_where_jupyter_cannot_be_imported(course):
     """No export needs a notebook layer: a process that imports one fails here."""
     poison = course / "poison"
