@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from grader.batch import Event
 from grader.calibration.kept import kept_path, read_runs
+from grader.calibration.trials import current, styles
 from grader.labs import Lab, find_labs
 from grader.labs.alternatives import read_alternatives
 from grader.labs.starter import read_mutants
@@ -160,7 +161,8 @@ def index(labs: dict[str, Lab]) -> str:
 def reference_time(lab: Lab, tier: Tier) -> str:
     """Seconds of the reference in its calibration; without a data set both tiers are one."""
     tiers = tuple(Tier) if lab.data == "none" else (tier,)
-    runs = [run for each in tiers for run in read_runs(kept_path(lab.folder, each), lab.id) if run.style == "reference"]
+    now = [style for style in styles(lab) if style.name == "reference"]
+    runs = [run for each in tiers for run in current(read_runs(kept_path(lab.folder, each), lab.id), now)]
     return f"{statistics.median(run.seconds for run in runs):.1f}" if runs else "–"
 
 

@@ -19,6 +19,8 @@ from grader.records import Tier
 LABS = find_labs(Path(__file__).resolve().parents[2] / "labs")
 #: A run of these takes seconds; of the others, minutes on the full data.
 QUICK = {"custom_training", "iris", "tensors_gpu"}
+#: Columns of the table of thresholds; "full" and "floor" are the seventh and the ninth.
+PROPOSAL = 10
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 TIERS = [
     pytest.param(lab.id, tier, id=f"{lab.id}-{tier.value}")
@@ -50,10 +52,16 @@ def test_the_tables_beside_the_spec_are_of_its_thresholds(lab: str, tier: Tier) 
     """`grader calibrate LAB --runs 0` writes them anew where a threshold was changed since."""
     text = (LABS[lab].folder / "calibration.md").read_text("utf-8")
     block = text.partition(f"<!-- calibrate: {tier.value} -->")[2].partition(f"<!-- end: {tier.value} -->")[0]
-    told, now = tables(block), tables(markdown(measured(lab, tier)))
+    report = measured(lab, tier)
+    told, now = tables(block), tables(markdown(report))
     assert [NUMBER.sub("#", line) for line in told] == [NUMBER.sub("#", line) for line in now]
     # Another processor adds up in another order, and the last digit that is shown may be another.
     assert numbers(told) == pytest.approx(numbers(now), rel=0.02, abs=2e-4)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told]
+    marks = {(row[0], row[1]): (row[6], row[8]) for row in rows if len(row) == PROPOSAL}
+    for weighed in report.weighed:
+        present = f"{weighed.present.full:g}", f"{weighed.present.floor:g}"
+        assert marks[weighed.check, weighed.threshold] == present
 
 
 def tables(text: str) -> list[str]:

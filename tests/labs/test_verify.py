@@ -79,7 +79,8 @@ def test_the_reference_earns_everything_on_the_full_data(
     lost = [(check.id, check.found) for check in reference.checks if check.score < check.points]
     assert (reference.ending, reference.score, reference.flags) == (Ending.OK, reference.max_score, ()), lost
     assert reference.max_score == lab.points or lab.gpu != "no"
-    assert untouched.score == lab.starter_score
+    assert (untouched.score, untouched.flags) == (lab.starter_score, ())
+    assert reference.needs_attention == untouched.needs_attention == ()
 
 
 @pytest.mark.parametrize(("score", "holds"), [(70, True), (90, True), (80, False), (75, False), (100, False)])
